@@ -1,0 +1,216 @@
+//! What a client and the rendezvous say to each other on the control stream (`docs/protocol.md` §4).
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::PeerId;
+use crate::messages;
+
+/// Protocol of the control connection, as TLS ALPN. Another major version is another name.
+pub const ALPN: &[u8] = b"hobnob-rv/1";
+
+/// The largest control frame either side accepts, in bytes of its body.
+pub const MAX_FRAME_LEN: usize = 8 * 1024;
+/// Peers that one client may ask presence of; a [`Watch`] holds at most this many, 34 bytes each.
+pub const MAX_WATCHED: usize = 200;
+/// Public endpoints that the server tells of a peer.
+pub const MAX_ENDPOINTS: usize = 8;
+
+/// QUIC application error codes with which the server closes a control connection (`docs/protocol.md` §4.5).
+pub mod close {
+    /// The server shuts down; come back after a while.
+    pub const SHUTDOWN: u32 = 1;
+    /// A newer connection registered the same key.
+    pub const REPLACED: u32 = 2;
+    /// The client broke the protocol.
+    pub const PROTOCOL: u32 = 3;
+    /// The server is full, or this address has too many connections.
+    pub const FULL: u32 = 4;
+    /// The client leaves in good order.
+    pub const BYE: u32 = 5;
+}
+
+/// Names one introduction of two peers. Chosen at random by who asks, so that relayed packets can follow the
+/// request without waiting for the answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// Tells two runs of one identity apart: random at each start of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct InstanceId(pub u64);
+
+/// Key of the STUN checks of one introduction, made by the server (`docs/protocol.md` §5.1).
+///
+/// It keeps strangers out of the punching; it does not protect content, for the server knows it too.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckKey(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl std::fmt::Debug for CheckKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CheckKey(..)")
+    }
+}
+
+/// First frame of a client: registers the key of its TLS identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// This run of the client.
+    pub instance: InstanceId,
+    /// Names of optional features that the client has.
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// Asks to be introduced to `peer`. Relayed packets of `session` may follow at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// Random name for the introduction.
+    pub session: SessionId,
+    /// Whom to reach.
+    pub peer: PeerId,
+}
+
+/// Ends an introduction and its relay, from either side; also tells that the other side has ended it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The introduction.
+    pub session: SessionId,
+}
+
+/// Enters or leaves the lobby, where the server pairs newcomers in the order in which they came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lobby {
+    /// Whether the client waits there from now on.
+    pub waiting: bool,
+    /// Peers that it does not want to be paired with, since it knows them already.
+    #[serde(default)]
+    pub except: Vec<PeerId>,
+}
+
+/// Replaces the list of peers that may see this client online and whose presence it wants in return.
+/// Presence is told only between two peers that each list the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// At most [`MAX_WATCHED`] keys.
+    pub peers: Vec<PeerId>,
+}
+
+/// Answers [`Register`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Where the server sees this client.
+    pub observed: SocketAddr,
+    /// Names of optional features that the server has.
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// The endpoint at which the server sees this client has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Where the server sees this client now.
+    pub addr: SocketAddr,
+}
+
+/// Introduces two peers: both get one, each with the other's endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduce {
+    /// The introduction, which also names the relay between the two.
+    pub session: SessionId,
+    /// The other side. A hint until its TLS handshake proves it.
+    pub peer: PeerId,
+    /// The other side's run.
+    pub instance: InstanceId,
+    /// Public endpoints that the server observed of it; at most [`MAX_ENDPOINTS`].
+    pub endpoints: Vec<SocketAddr>,
+    /// Key for the STUN checks.
+    pub key: CheckKey,
+    /// Whether the receiver of this frame is the one who opens the QUIC connection.
+    pub dial: bool,
+    /// Whether the server paired two newcomers in the lobby.
+    #[serde(default)]
+    pub lobby: bool,
+}
+
+/// The server cannot make an introduction, or has to take it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The introduction.
+    pub session: SessionId,
+    /// Why.
+    pub reason: FailedReason,
+}
+
+/// Why an introduction failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailedReason {
+    /// The peer is not registered here now.
+    Offline,
+    /// One of the two has too many introductions open.
+    TooMany,
+    /// The session's name is taken, or the peer is the client itself.
+    Invalid,
+}
+
+/// A watched peer came or went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Who.
+    pub peer: PeerId,
+    /// The run that is online, or `None` when the peer went.
+    pub online: Option<InstanceId>,
+    /// Whether this is how things stood when the receiver asked, rather than news. Who asked last dials, so
+    /// that two who see each other do not both dial.
+    #[serde(default)]
+    pub standing: bool,
+}
+
+messages! {
+    /// From the client to the server.
+    pub enum ToServer (max MAX_FRAME_LEN) {
+        /// See [`Register`].
+        Register(Register) = 1,
+        /// See [`Connect`].
+        Connect(Connect) = 2,
+        /// See [`End`].
+        End(End) = 3,
+        /// See [`Lobby`].
+        Lobby(Lobby) = 4,
+        /// See [`Watch`].
+        Watch(Watch) = 5,
+    }
+}
+
+messages! {
+    /// From the server to the client.
+    pub enum ToClient (max MAX_FRAME_LEN) {
+        /// See [`Welcome`].
+        Welcome(Welcome) = 1,
+        /// See [`Observed`].
+        Observed(Observed) = 2,
+        /// See [`Introduce`].
+        Introduce(Introduce) = 3,
+        /// See [`Failed`].
+        Failed(Failed) = 4,
+        /// See [`End`].
+        End(End) = 5,
+        /// See [`Presence`].
+        Presence(Presence) = 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Message, take};
+    use crate::identity::Identity;
+
+    #[test]
+    fn largest_frames_fit() {
+        let peers = vec![Identity::from_seed([1; 32]).peer_id(); MAX_WATCHED];
+        let watch = ToServer::from(Watch { peers });
+        assert!(watch.to_bytes().len() <= MAX_FRAME_LEN);
+        assert_eq!(take(&mut watch.to_bytes().into()).unwrap(), Some(watch));
+    }
+}
