@@ -1,0 +1,323 @@
+//! One address of the peer: its schedule of checks, its measured round trip, its life and death.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::tier;
+use crate::stun::check::{KeyName, Size, TransactionId};
+
+/// When checks to a new address are sent, counted from the one before. The first ones come fast, since both NATs
+/// open within a round trip; ICE's pacing of 50 ms (RFC 8445 §14) is not needed for one flow.
+const SCHEDULE_MS: [u64; 11] = [0, 30, 50, 80, 120, 200, 400, 800, 1200, 2000, 3000];
+/// Checks to an address that has never answered, in all rounds together. After them it is forgotten.
+pub(super) const MAX_UNANSWERED: u32 = 24;
+/// Wait before another round of checks to an address that did not answer; doubled each time.
+const REST: Duration = Duration::from_secs(10);
+/// The longest such wait.
+const MAX_REST: Duration = Duration::from_secs(120);
+/// Between checks of a path while it carries data.
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long after the last packet a path still counts as carrying data.
+const BUSY_FOR: Duration = Duration::from_millis(250);
+/// Between checks of a path that carries nothing; well below the two minutes of RFC 4787 REQ-5 and below the 30
+/// seconds that many NATs keep instead.
+const IDLE_INTERVAL: Duration = Duration::from_secs(15);
+/// Between checks while an answer is overdue, or while a path that died before proves itself.
+const DOUBT_INTERVAL: Duration = Duration::from_millis(50);
+/// An answer is overdue after the smoothed round trip, four deviations, and at least this much.
+const MIN_PATIENCE: Duration = Duration::from_millis(30);
+/// Patience before anything was measured.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+/// Answers missed in a row before a path counts as dead.
+const MAX_MISSES: u8 = 4;
+/// Answers in a row that a path must give again after it died, for each time it died, up to three times.
+const PROOF_PER_DEATH: u32 = 3;
+/// Checks whose answers are waited for at the same time.
+const MAX_OUTSTANDING: usize = 16;
+/// A better round trip must be better by a fifth and by this much to be worth a switch.
+const MIN_GAIN: Duration = Duration::from_millis(3);
+
+/// Preference between kinds of paths; smaller is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// An address of the local network.
+    Lan,
+    /// A public address.
+    Public,
+}
+
+/// Whether an answer is overdue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Miss {
+    None,
+    Some,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Checks go out on the schedule; the number is the next place in it.
+    Probing(usize),
+    /// The last checks were answered, but for this many.
+    Alive { misses: u8 },
+    /// Did not answer; another round comes later.
+    Resting,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Outstanding {
+    id: TransactionId,
+    key: KeyName,
+    sent: Instant,
+    missed: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) remote: SocketAddr,
+    state: State,
+    next_check: Instant,
+    last_check: Option<Instant>,
+    outstanding: VecDeque<Outstanding>,
+    smoothed: Option<(Duration, Duration)>,
+    unanswered: u32,
+    rounds: u32,
+    deaths: u32,
+    answers_in_row: u32,
+}
+
+impl Path {
+    pub(super) fn new(now: Instant, remote: SocketAddr) -> Self {
+        Self {
+            remote,
+            state: State::Probing(0),
+            next_check: now,
+            last_check: None,
+            outstanding: VecDeque::new(),
+            smoothed: None,
+            unanswered: 0,
+            rounds: 0,
+            deaths: 0,
+            answers_in_row: 0,
+        }
+    }
+
+    /// Tries again at once if the path was resting.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if self.state == State::Resting {
+            self.probe(now);
+        }
+    }
+
+    /// The peer was heard from here: checks that did not get through may get through now.
+    pub(super) fn trigger(&mut self, now: Instant) {
+        self.unanswered = 0;
+        match self.state {
+            State::Resting => self.probe(now),
+            State::Probing(_) if self.last_check.is_none_or(|last| now >= last + DOUBT_INTERVAL) => {
+                self.next_check = now;
+            }
+            State::Probing(_) | State::Alive { .. } => {}
+        }
+    }
+
+    /// The network changed: an alive path has to answer again, the others are tried afresh.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Alive { misses } => {
+                *misses = (*misses).max(1);
+                self.next_check = now;
+            }
+            State::Probing(_) | State::Resting => self.probe(now),
+        }
+    }
+
+    /// Data is under way: the next check must not wait for the idle interval.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let due = self.last_check.map_or(now, |last| last + BUSY_INTERVAL);
+        self.next_check = self.next_check.min(due.max(now));
+    }
+
+    /// Stops measuring for a while.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.state = State::Resting;
+        self.outstanding.clear();
+        self.next_check = now + MAX_REST;
+    }
+
+    fn probe(&mut self, now: Instant) {
+        self.state = State::Probing(0);
+        self.next_check = now;
+    }
+
+    /// Notes answers that are overdue and moves between states.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let patience = self.patience();
+        let mut missed = 0u8;
+        for check in self.outstanding.iter_mut().filter(|c| !c.missed && c.sent + patience <= now) {
+            check.missed = true;
+            missed = missed.saturating_add(1);
+        }
+        match &mut self.state {
+            State::Alive { misses } if missed > 0 => {
+                *misses = misses.saturating_add(missed);
+                self.answers_in_row = 0;
+                if *misses >= MAX_MISSES {
+                    self.deaths += 1;
+                    self.rounds = 0;
+                    self.probe(now);
+                } else {
+                    self.next_check = now.max(self.last_check.map_or(now, |last| last + DOUBT_INTERVAL));
+                }
+            }
+            State::Probing(place) if *place >= SCHEDULE_MS.len() && self.next_check <= now => {
+                let factor = 1u32 << self.rounds.min(5);
+                self.rounds += 1;
+                self.state = State::Resting;
+                self.next_check = now + (REST * factor).min(MAX_REST);
+            }
+            State::Resting if self.next_check <= now => self.probe(now),
+            State::Alive { .. } | State::Probing(_) | State::Resting => {}
+        }
+    }
+
+    /// Whether a check is due, and how large it should be.
+    pub(super) fn take_due(&self, now: Instant) -> Option<Size> {
+        let due = self.next_check <= now && self.state != State::Resting;
+        due.then_some(match self.state {
+            State::Alive { .. } => Size::Bare,
+            State::Probing(_) | State::Resting => Size::Padded,
+        })
+    }
+
+    /// A check was sent.
+    pub(super) fn handle_check(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        key: KeyName,
+        last_sent: Option<Instant>,
+    ) {
+        self.last_check = Some(now);
+        if self.outstanding.len() == MAX_OUTSTANDING {
+            self.outstanding.pop_front();
+        }
+        self.outstanding.push_back(Outstanding { id, key, sent: now, missed: false });
+        if !self.has_answered() {
+            self.unanswered += 1;
+        }
+        self.next_check = now
+            + match &mut self.state {
+                State::Probing(place) => {
+                    *place += 1;
+                    // After the last one, its answer is given the time that the last step took.
+                    Duration::from_millis(*SCHEDULE_MS.get(*place).unwrap_or(&SCHEDULE_MS[SCHEDULE_MS.len() - 1]))
+                }
+                State::Alive { misses: 1.. } => DOUBT_INTERVAL,
+                State::Alive { .. } | State::Resting => self.interval(now, last_sent),
+            };
+    }
+
+    fn interval(&self, now: Instant, last_sent: Option<Instant>) -> Duration {
+        let busy = last_sent.is_some_and(|sent| now.saturating_duration_since(sent) < BUSY_FOR);
+        if !self.is_proven() {
+            DOUBT_INTERVAL
+        } else if busy {
+            BUSY_INTERVAL
+        } else {
+            IDLE_INTERVAL
+        }
+    }
+
+    /// The key of the request `id`, if its answer is waited for.
+    pub(super) fn key_of(&self, id: TransactionId) -> Option<KeyName> {
+        self.outstanding.iter().find(|check| check.id == id).map(|check| check.key)
+    }
+
+    /// The request `id` was answered.
+    pub(super) fn handle_answer(&mut self, now: Instant, id: TransactionId, last_sent: Option<Instant>) {
+        let Some(at) = self.outstanding.iter().position(|check| check.id == id) else { return };
+        let sent = self.outstanding[at].sent;
+        // What was sent before the answered one counts neither as missed nor as waited for any more.
+        self.outstanding.drain(..=at);
+        self.measure(now.saturating_duration_since(sent));
+        self.unanswered = 0;
+        self.rounds = 0;
+        self.answers_in_row += 1;
+        self.state = State::Alive { misses: 0 };
+        let last = self.last_check.unwrap_or(now);
+        self.next_check = (last + self.interval(now, last_sent)).max(now);
+    }
+
+    /// RFC 6298 §2, with its constants.
+    fn measure(&mut self, sample: Duration) {
+        self.smoothed = Some(match self.smoothed {
+            None => (sample, sample / 2),
+            Some((mean, deviation)) => {
+                (mean * 7 / 8 + sample / 8, deviation * 3 / 4 + mean.abs_diff(sample) / 4)
+            }
+        });
+    }
+
+    fn patience(&self) -> Duration {
+        self.smoothed
+            .map_or(FIRST_PATIENCE, |(mean, deviation)| mean + (deviation * 4).clamp(MIN_PATIENCE, mean / 2 + MIN_PATIENCE))
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.smoothed.map(|(mean, _)| mean)
+    }
+
+    pub(super) const fn is_alive(&self) -> bool {
+        matches!(self.state, State::Alive { .. })
+    }
+
+    pub(super) const fn miss(&self) -> Miss {
+        match self.state {
+            State::Alive { misses: 0 } => Miss::None,
+            _ => Miss::Some,
+        }
+    }
+
+    /// Whether the path has shown again that it works since it died last.
+    pub(super) const fn is_proven(&self) -> bool {
+        let deaths = if self.deaths < 3 { self.deaths } else { 3 };
+        self.answers_in_row > deaths * PROOF_PER_DEATH || self.deaths == 0
+    }
+
+    pub(super) const fn has_answered(&self) -> bool {
+        self.smoothed.is_some()
+    }
+
+    pub(super) const fn is_hopeless(&self) -> bool {
+        !self.has_answered() && self.unanswered >= MAX_UNANSWERED
+    }
+
+    /// Smaller is better.
+    pub(super) fn rank(&self) -> (Tier, Duration) {
+        (tier(self.remote), self.rtt().unwrap_or(Duration::MAX))
+    }
+
+    /// Whether this path is so much better than `active` that packets should change over.
+    pub(super) fn beats(&self, active: &Self) -> bool {
+        if self.remote == active.remote {
+            return false;
+        }
+        let (tier, rtt) = self.rank();
+        let (active_tier, active_rtt) = active.rank();
+        active.miss() != Miss::None
+            || tier < active_tier
+            || (tier == active_tier && rtt + MIN_GAIN < active_rtt * 4 / 5)
+    }
+
+    /// When [`Path::handle_timeout`] or a check is due.
+    pub(super) fn timeout(&self) -> Instant {
+        let patience = self.patience();
+        let overdue = self.outstanding.iter().find(|check| !check.missed).map(|check| check.sent + patience);
+        match (self.state, overdue) {
+            (State::Alive { .. }, Some(overdue)) => overdue.min(self.next_check),
+            _ => self.next_check,
+        }
+    }
+}
