@@ -1,1 +1,2 @@
 //! client
+pub mod net;

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod identity;
 pub mod relay;
 pub mod stun;
+pub mod text;
 pub mod tls;
 pub mod traversal;
 pub mod words;

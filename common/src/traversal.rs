@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::stun::check::{self, Claim, Key, KeyName, Size, TransactionId};
+use crate::stun::check::{self, Claim, Key, KeyName, TransactionId};
 pub use path::Tier;
 use path::{Miss, Path};
 

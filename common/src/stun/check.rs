@@ -77,7 +77,11 @@ impl Key {
     #[must_use]
     pub fn new(name: KeyName, side: Side, secret: &[u8; KEY_LEN]) -> Self {
         let password = data_encoding::HEXLOWER.encode(secret);
-        Self { name, side, hmac: HMACKey::new_short_term(password).expect("hexadecimal text is a STUN password") }
+        Self {
+            name,
+            side,
+            hmac: HMACKey::new_short_term(password).expect("hexadecimal text is a STUN password"),
+        }
     }
 
     fn username(&self, sender: Side) -> String {
@@ -199,7 +203,8 @@ pub fn verify_response(key: &Key, datagram: &[u8]) -> Option<SocketAddr> {
 /// bytes alone; here both are refused.
 fn decode(key: &Key, datagram: &[u8], class: MessageClass) -> Option<StunMessage> {
     let context = DecoderContextBuilder::default().with_key(key.hmac.clone()).with_validation().build();
-    let (message, len) = MessageDecoderBuilder::default().with_context(context).build().decode(datagram).ok()?;
+    let (message, len) =
+        MessageDecoderBuilder::default().with_context(context).build().decode(datagram).ok()?;
     let sound = len == datagram.len()
         && message.method() == BINDING
         && message.class() == class

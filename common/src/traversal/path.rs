@@ -212,7 +212,9 @@ impl Path {
                 State::Probing(place) => {
                     *place += 1;
                     // After the last one, its answer is given the time that the last step took.
-                    Duration::from_millis(*SCHEDULE_MS.get(*place).unwrap_or(&SCHEDULE_MS[SCHEDULE_MS.len() - 1]))
+                    Duration::from_millis(
+                        *SCHEDULE_MS.get(*place).unwrap_or(&SCHEDULE_MS[SCHEDULE_MS.len() - 1]),
+                    )
                 }
                 State::Alive { misses: 1.. } => DOUBT_INTERVAL,
                 State::Alive { .. } | State::Resting => self.interval(now, last_sent),
@@ -261,8 +263,9 @@ impl Path {
     }
 
     fn patience(&self) -> Duration {
-        self.smoothed
-            .map_or(FIRST_PATIENCE, |(mean, deviation)| mean + (deviation * 4).clamp(MIN_PATIENCE, mean / 2 + MIN_PATIENCE))
+        self.smoothed.map_or(FIRST_PATIENCE, |(mean, deviation)| {
+            mean + (deviation * 4).clamp(MIN_PATIENCE, mean / 2 + MIN_PATIENCE)
+        })
     }
 
     pub(super) fn rtt(&self) -> Option<Duration> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::stun::check::{KEY_LEN, Side};
+use crate::stun::check::{KEY_LEN, Side, Size};
 
 const ONE_WAY: Duration = Duration::from_millis(40);
 
@@ -76,7 +76,9 @@ impl Pair {
         loop {
             let timeout = self.agents.iter().filter_map(Agent::poll_timeout).min();
             let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
-            let Some(next) = [timeout, arrival].into_iter().flatten().min().filter(|at| *at <= end) else { break };
+            let Some(next) = [timeout, arrival].into_iter().flatten().min().filter(|at| *at <= end) else {
+                break;
+            };
             self.now = next.max(self.now);
             while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (to, from, bytes) = entry.remove();
@@ -119,7 +121,11 @@ fn a_direct_path_is_used_one_round_trip_after_the_introduction() {
     pair.run(1);
     assert_eq!(pair.routes(), pair.direct());
     let heard = Duration::from_millis(40);
-    assert!(pair.events.iter().all(|events| events.iter().any(|(at, e)| *at == heard && matches!(e, Event::Heard(_)))));
+    assert!(
+        pair.events
+            .iter()
+            .all(|events| events.iter().any(|(at, e)| *at == heard && matches!(e, Event::Heard(_))))
+    );
 }
 
 #[test]
@@ -154,7 +160,11 @@ fn a_path_that_dies_under_load_is_doubled_then_left_and_taken_again() {
     pair.run_busy(1_990);
     assert_eq!(pair.routes(), pair.direct());
     pair.run_busy(200);
-    assert!(pair.routes().iter().all(|route| matches!(route, Route::Both(_) | Route::Relay)), "{:?}", pair.routes());
+    assert!(
+        pair.routes().iter().all(|route| matches!(route, Route::Both(_) | Route::Relay)),
+        "{:?}",
+        pair.routes()
+    );
     pair.run_busy(300);
     assert_eq!(pair.routes(), [Route::Relay; 2]);
     pair.run_busy(5_500);
@@ -230,7 +240,8 @@ fn a_wrong_key_or_a_stranger_changes_nothing() {
 
 #[test]
 fn victims_addresses_are_not_checked() {
-    for text in ["224.0.0.1:5", "255.255.255.255:5", "0.0.0.0:5", "192.0.2.1:0", "127.0.0.1:5", "[ff02::1]:5"] {
+    for text in ["224.0.0.1:5", "255.255.255.255:5", "0.0.0.0:5", "192.0.2.1:0", "127.0.0.1:5", "[ff02::1]:5"]
+    {
         assert!(!may_check(addr(text), false), "{text}");
     }
     assert!(may_check(addr("127.0.0.1:5"), true));

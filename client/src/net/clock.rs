@@ -1,0 +1,16 @@
+//! The one place where the clock is read.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The monotonic time, as tokio sees it: tests that pause tokio's clock pause everything.
+#[expect(clippy::disallowed_methods, reason = "the driver's one reading of the monotonic clock")]
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Milliseconds since 1970 by this machine's clock: a label for people, never an order.
+#[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
+pub(crate) fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

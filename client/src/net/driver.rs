@@ -1,0 +1,283 @@
+//! The task that owns the network: it waits, decides with [`Peers`], and carries out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::control::{
+    self, Connect, End, Failed, FailedReason, Introduce, Lobby, Presence, Register, SessionId, ToClient,
+    Watch,
+};
+use common::identity::PeerId;
+use common::stun::check::Side;
+use quinn::{Connection, Endpoint, Incoming, VarInt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::handshake::{self, Credentials, Progress, Reporter, Step};
+use super::mux::{Introduction, Via};
+use super::peers::{self, Current, Peer, Peers};
+use super::server::{self, FromServer, ServerError, ServerLink};
+use super::socket::MuxSocket;
+use super::{Command, Config, Event, Handshake, Link, clock, close, tuning};
+
+/// Reports of tasks that wait.
+const QUEUE_LEN: usize = 64;
+/// First wait before the server is tried again; doubled with each failure.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const MAX_RECONNECT: Duration = Duration::from_secs(30);
+/// Round trip over the relay that is assumed before anything was measured.
+const ASSUMED_RTT: Duration = Duration::from_millis(200);
+/// How long closing waits for the other sides to hear of it.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+/// The connection to the server, as far as it is.
+#[derive(Debug)]
+enum Server {
+    /// There is none to connect to, or no hope.
+    None,
+    /// Waits for this moment.
+    Waiting(Instant),
+    /// A task is at it.
+    Connecting,
+    /// Registered.
+    Up(ServerLink),
+}
+
+/// What ended a wait.
+enum Wake {
+    Command(Option<Command>),
+    FromServer(FromServer),
+    ServerResult(Result<ServerLink, ServerError>),
+    Progress(Progress),
+    Closed(PeerId, u64, quinn::ConnectionError),
+    Incoming(Option<Incoming>),
+    Socket,
+    Timer,
+}
+
+/// Queues on which tasks report to the driver.
+struct Inboxes {
+    server: mpsc::Receiver<FromServer>,
+    results: mpsc::Receiver<Result<ServerLink, ServerError>>,
+    progress: mpsc::Receiver<Progress>,
+    closed: mpsc::Receiver<(PeerId, u64, quinn::ConnectionError)>,
+}
+
+/// The other ends of [`Inboxes`].
+#[derive(Clone)]
+struct Outboxes {
+    server: mpsc::Sender<FromServer>,
+    results: mpsc::Sender<Result<ServerLink, ServerError>>,
+    progress: mpsc::Sender<Progress>,
+    closed: mpsc::Sender<(PeerId, u64, quinn::ConnectionError)>,
+}
+
+fn boxes() -> (Outboxes, Inboxes) {
+    let (server, from_server) = mpsc::channel(QUEUE_LEN);
+    let (results, from_results) = mpsc::channel(QUEUE_LEN);
+    let (progress, from_progress) = mpsc::channel(QUEUE_LEN);
+    let (closed, from_closed) = mpsc::channel(QUEUE_LEN);
+    (
+        Outboxes { server, results, progress, closed },
+        Inboxes { server: from_server, results: from_results, progress: from_progress, closed: from_closed },
+    )
+}
+
+/// Runs the network until it is told to end or nobody is left to tell it.
+pub(crate) async fn run(
+    config: Config,
+    endpoint: Endpoint,
+    socket: Arc<MuxSocket>,
+    mut commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+) {
+    let (outboxes, mut inboxes) = boxes();
+    let now = clock::now();
+    let mut driver = Driver {
+        credentials: Credentials::new(&config.identity),
+        server: if config.server.is_some() { Server::Waiting(now) } else { Server::None },
+        rng: StdRng::seed_from_u64(config.seed),
+        endpoint: endpoint.clone(),
+        socket: Arc::clone(&socket),
+        peers: Peers::default(),
+        watched: Vec::new(),
+        lobby: None,
+        server_failures: 0,
+        attempts: 0,
+        relayed_rtt: ASSUMED_RTT,
+        config,
+        outboxes,
+        events,
+        tasks: JoinSet::new(),
+    };
+    loop {
+        driver.handle_timeout(clock::now()).await;
+        let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
+        let timer = async {
+            match timeout {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let wake = tokio::select! {
+            command = commands.recv() => Wake::Command(command),
+            Some(report) = inboxes.server.recv() => Wake::FromServer(report),
+            Some(result) = inboxes.results.recv() => Wake::ServerResult(result),
+            Some(progress) = inboxes.progress.recv() => Wake::Progress(progress),
+            Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
+            incoming = endpoint.accept() => Wake::Incoming(incoming),
+            () = socket.changed.notified() => Wake::Socket,
+            () = timer => Wake::Timer,
+        };
+        if !driver.handle(wake).await {
+            return;
+        }
+    }
+}
+
+struct Driver {
+    config: Config,
+    credentials: Credentials,
+    endpoint: Endpoint,
+    socket: Arc<MuxSocket>,
+    peers: Peers,
+    server: Server,
+    server_failures: u32,
+    watched: Vec<PeerId>,
+    lobby: Option<Vec<PeerId>>,
+    attempts: u64,
+    relayed_rtt: Duration,
+    rng: StdRng,
+    outboxes: Outboxes,
+    events: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+}
+
+impl Driver {
+    /// Returns whether to go on.
+    async fn handle(&mut self, wake: Wake) -> bool {
+        let now = clock::now();
+        match wake {
+            Wake::Command(None) | Wake::Incoming(None) => {
+                self.close_all().await;
+                return false;
+            }
+            Wake::Command(Some(Command::Shutdown(done))) => {
+                self.close_all().await;
+                let _ = done.send(());
+                return false;
+            }
+            Wake::Command(Some(command)) => self.handle_command(now, command).await,
+            Wake::FromServer(FromServer::Frame(frame)) => self.handle_frame(now, frame).await,
+            Wake::FromServer(FromServer::Down(error)) => self.handle_server_down(now, error).await,
+            Wake::ServerResult(Ok(link)) => self.handle_server_up(link).await,
+            Wake::ServerResult(Err(error)) => self.handle_server_down(now, error).await,
+            Wake::Progress(progress) => self.handle_progress(now, progress).await,
+            Wake::Closed(peer, attempt, error) => self.handle_closed(now, peer, attempt, &error).await,
+            Wake::Incoming(Some(incoming)) => self.handle_incoming(now, incoming),
+            Wake::Socket | Wake::Timer => {}
+        }
+        true
+    }
+
+    async fn emit(&self, event: Event) {
+        // Without an engine there is nobody left to tell.
+        let _ = self.events.send(event).await;
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        let server = if let Server::Waiting(at) = self.server { Some(at) } else { None };
+        [server, self.peers.timeout()].into_iter().flatten().min()
+    }
+
+    async fn handle_timeout(&mut self, now: Instant) {
+        self.socket.handle_timeout();
+        while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
+            if let Some(peer) = self.peers.get(change.peer) {
+                match change.via {
+                    Via::Relay => peer.want_reintroduction(now),
+                    Via::Udp | Via::Lan => peer.handle_direct(),
+                }
+            }
+            self.emit(Event::Path(change)).await;
+        }
+        if let Server::Waiting(at) = self.server
+            && at <= now
+        {
+            self.connect_to_server();
+        }
+        self.introduce_again(now);
+        let due: Vec<_> =
+            self.peers.iter_mut().filter_map(|(id, peer)| peer.take_redial(now).then_some(id)).collect();
+        for peer in due {
+            self.dial(now, peer).await;
+        }
+        for gone in self.peers.sweep(now) {
+            self.socket.with_mux(|mux| mux.remove_peer(gone));
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn introduce_again(&mut self, now: Instant) {
+        let Server::Up(link) = &self.server else { return };
+        for (id, peer) in self.peers.iter_mut() {
+            if peer.take_reintroduction(now) {
+                ask(link, &mut self.rng, &self.socket, id, peer);
+            }
+        }
+    }
+
+    async fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Watch(peers) => {
+                self.watched = peers;
+                self.send_watch();
+            }
+            Command::Lobby { waiting, except } => {
+                self.lobby = waiting.then_some(except);
+                self.send_lobby();
+            }
+            Command::Dial(peer) => self.dial(now, peer).await,
+            Command::Candidates { peer, addrs } => self.add_candidates(now, peer, &addrs),
+            Command::Disconnect(peer) => {
+                if let Some(current) = self.peers.get(peer).and_then(|peer| peer.current.as_ref()) {
+                    current.connection.close(VarInt::from_u32(close::BYE), b"");
+                }
+            }
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    fn send_watch(&self) {
+        if let Server::Up(link) = &self.server {
+            // More than the server takes: the ones that come first matter most.
+            let peers = self.watched.iter().take(control::MAX_WATCHED).copied().collect();
+            link.send(Watch { peers });
+        }
+    }
+
+    fn send_lobby(&self) {
+        if let Server::Up(link) = &self.server {
+            let except = self.lobby.iter().flatten().take(control::MAX_WATCHED).copied().collect();
+            link.send(Lobby { waiting: self.lobby.is_some(), except });
+        }
+    }
+}
+
+/// Asks the server for an introduction to `id`, whose relayed packets may follow at once.
+fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer: &mut Peer) {
+    let session = SessionId(rng.random());
+    if let Some(old) = peer.add_session(session) {
+        link.send(End { session: old });
+        socket.with_mux(|mux| mux.remove_session(old));
+    }
+    socket.with_mux(|mux| mux.add_session(id, session));
+    link.send(Connect { session, peer: id });
+}
+
+mod connections;
+mod control_link;

@@ -1,0 +1,206 @@
+//! The driver's dealings with the peers.
+
+use super::*;
+
+impl Driver {
+    /// Asks for an introduction to `peer` and dials it over the relay in the same breath.
+    pub(super) async fn dial(&mut self, now: Instant, id: PeerId) {
+        if id == self.config.identity.peer_id() {
+            return;
+        }
+        let Server::Up(link) = &self.server else {
+            let reason = "not connected to the server".to_owned();
+            return self.emit(Event::Unreachable { peer: id, reason }).await;
+        };
+        let Some(peer) = self.peers.entry(now, id) else {
+            let reason = format!("more than {} peers", peers::MAX_PEERS);
+            return self.emit(Event::Unreachable { peer: id, reason }).await;
+        };
+        let is_stale = peer.online.is_some() && peer.instance.is_some() && peer.online != peer.instance;
+        if peer.attempt.is_some() || (peer.current.is_some() && !is_stale) {
+            return;
+        }
+        let seed = self.rng.random();
+        self.socket.with_mux(|mux| mux.add_peer(id, seed));
+        ask(link, &mut self.rng, &self.socket, id, peer);
+        self.start_dial(id).await;
+    }
+
+    pub(super) async fn start_dial(&mut self, id: PeerId) {
+        let Some((addr, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else { return };
+        let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt));
+        match self.endpoint.connect_with(config, addr, &common::tls::server_name(id)) {
+            Ok(connecting) => {
+                let reporter = self.start_attempt(id, Side::Dialer);
+                self.tasks.spawn(handshake::dial(connecting, reporter));
+            }
+            Err(error) => self.emit(Event::Unreachable { peer: id, reason: error.to_string() }).await,
+        }
+    }
+
+    fn start_attempt(&mut self, id: PeerId, side: Side) -> Reporter {
+        self.attempts += 1;
+        if let Some(peer) = self.peers.get(id) {
+            peer.attempt = Some((self.attempts, side));
+        }
+        Reporter { peer: id, attempt: self.attempts, side, inbox: self.outboxes.progress.clone() }
+    }
+
+    pub(super) fn handle_incoming(&mut self, now: Instant, incoming: Incoming) {
+        let us = self.config.identity.peer_id();
+        let Some(id) = self.socket.with_mux(|mux| mux.peer_at(incoming.remote_address())) else {
+            return incoming.ignore();
+        };
+        let Some(peer) = self.peers.entry(now, id) else { return incoming.ignore() };
+        let is_dialling = matches!(peer.attempt, Some((_, Side::Dialer)));
+        if is_dialling && peers::our_dial_stands(us, id) {
+            return incoming.ignore();
+        }
+        let Some((_, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else {
+            return incoming.ignore();
+        };
+        let config = self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt));
+        match incoming.accept_with(Arc::new(config)) {
+            Ok(connecting) => {
+                // A dial of our own that is under way is overtaken: its reports carry another number.
+                let reporter = self.start_attempt(id, Side::Acceptor);
+                self.tasks.spawn(handshake::accept(connecting, reporter));
+            }
+            Err(error) => debug!(%error, "an incoming connection failed"),
+        }
+    }
+
+    pub(super) async fn handle_progress(&mut self, now: Instant, progress: Progress) {
+        let Progress { peer: id, attempt, side, step } = progress;
+        let Some(peer) = self.peers.get(id) else { return };
+        let is_current = peer.current.as_ref().is_some_and(|current| current.attempt == attempt);
+        let is_awaited = peer.attempt.is_some_and(|(number, _)| number == attempt);
+        match step {
+            Step::Early(connection) if is_awaited => {
+                self.take_over(id, attempt, side, connection, Handshake::Early).await;
+            }
+            Step::Complete(connection, early_arrived) if is_awaited || is_current => {
+                peer.attempt = peer.attempt.filter(|(number, _)| *number != attempt);
+                peer.handle_connected();
+                self.install_check_key(id, side, &connection);
+                let state = if early_arrived { Handshake::Complete } else { Handshake::EarlyRejected };
+                if is_current {
+                    if let Some(current) = self.peers.get(id).and_then(|peer| peer.current.as_ref()) {
+                        current.handshake.send_replace(state);
+                    }
+                } else {
+                    self.take_over(id, attempt, side, connection, state).await;
+                }
+            }
+            Step::Early(connection) | Step::Complete(connection, _) => {
+                connection.close(VarInt::from_u32(close::REPLACED), b"another connection was faster");
+            }
+            Step::Failed(reason) if is_awaited => {
+                peer.attempt = None;
+                peer.handle_failure(now, side);
+                debug!(peer = %id.short(), reason, "an attempt failed");
+                if side == Side::Dialer {
+                    self.emit(Event::Unreachable { peer: id, reason }).await;
+                }
+            }
+            Step::Failed(_) => {}
+        }
+    }
+
+    fn install_check_key(&self, id: PeerId, side: Side, connection: &Connection) {
+        let Some(key) = handshake::check_key(connection, side) else { return };
+        self.socket.with_mux(|mux| mux.add_key(id, key));
+    }
+
+    /// The peer names its own addresses, which also says that its handshake is complete: it knows the key of the
+    /// session, and checks are made with that from now on.
+    pub(super) fn add_candidates(&mut self, now: Instant, id: PeerId, addrs: &[std::net::SocketAddr]) {
+        let current = self.peers.get(id).and_then(|peer| peer.current.as_ref());
+        let key = current.and_then(|current| handshake::check_key(&current.connection, current.side));
+        self.socket.with_mux(|mux| {
+            if let Some(key) = key {
+                mux.send_with(id, key.name);
+            }
+            mux.add_candidates(now, id, addrs);
+        });
+    }
+
+    /// Makes `connection` the one in use. One that was there before is closed: the peer started anew, or its
+    /// dial won.
+    async fn take_over(
+        &mut self,
+        id: PeerId,
+        attempt: u64,
+        side: Side,
+        connection: Connection,
+        state: Handshake,
+    ) {
+        let (handshake, watcher) = watch::channel(state);
+        let Some(peer) = self.peers.get(id) else { return };
+        let current = Current { connection: connection.clone(), attempt, side, handshake };
+        if let Some(old) = peer.current.replace(current) {
+            old.connection.close(VarInt::from_u32(close::REPLACED), b"a newer connection");
+        }
+        let closed = self.outboxes.closed.clone();
+        let watched = connection.clone();
+        self.tasks.spawn(async move {
+            let error = watched.closed().await;
+            // The driver may have ended meanwhile.
+            let _ = closed.send((id, attempt, error)).await;
+        });
+        self.emit(Event::Connected(Link { peer: id, connection, side, handshake: watcher })).await;
+    }
+
+    pub(super) async fn handle_closed(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        attempt: u64,
+        error: &quinn::ConnectionError,
+    ) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let Some(current) = peer.current.take_if(|current| current.attempt == attempt) else { return };
+        peer.attempt = peer.attempt.filter(|(number, _)| *number != attempt);
+        let is_farewell = matches!(error, quinn::ConnectionError::ApplicationClosed(reason)
+            if reason.error_code == VarInt::from_u32(close::BYE))
+            || matches!(error, quinn::ConnectionError::LocallyClosed);
+        if is_farewell {
+            peer.handle_farewell(now);
+        } else {
+            peer.handle_failure(now, current.side);
+        }
+        self.emit(Event::Closed { peer: id, reason: describe(error) }).await;
+    }
+
+    pub(super) async fn close_all(&mut self) {
+        for (_, peer) in self.peers.iter_mut() {
+            if let Some(current) = &peer.current {
+                current.connection.close(VarInt::from_u32(close::BYE), b"");
+            }
+        }
+        // The relay must live until the farewells are through.
+        tokio::time::sleep(CLOSE_TIME / 5).await;
+        if let Server::Up(link) = &self.server {
+            link.connection.close(VarInt::from_u32(control::close::BYE), b"");
+        }
+        self.endpoint.close(VarInt::from_u32(close::BYE), b"");
+        let _ = tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle()).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Why a connection ended, in words for the user.
+fn describe(error: &quinn::ConnectionError) -> String {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(reason) => {
+            match u32::try_from(reason.error_code.into_inner()) {
+                Ok(close::BYE) => "left".to_owned(),
+                Ok(close::REPLACED) => "connected anew".to_owned(),
+                _ => common::text::one_line(&String::from_utf8_lossy(&reason.reason), 200),
+            }
+        }
+        quinn::ConnectionError::LocallyClosed => "closed".to_owned(),
+        quinn::ConnectionError::TimedOut => "no answer any more".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,515 @@
+//! Which path each packet takes: the peers, their virtual addresses, their routes (`docs/protocol.md` §3).
+//!
+//! QUIC knows each peer by one virtual address that never changes. The [`Mux`] turns it into a real address or into
+//! frames for the relay, packet by packet, as the peer's traversal agent has it; and turns the sources of incoming
+//! packets back. It decides and remembers; what it wants sent it hands out as [`Outgoing`] values. It reads no
+//! clock and owns no socket.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::control::{CheckKey, SessionId};
+use common::identity::PeerId;
+use common::relay::{EcnBits, Unwrapper, Wrapper};
+use common::stun::check::{self, Claim, Key, KeyName, Side};
+use common::traversal::{self, Agent, Event, Route, Tier};
+
+use super::congestion::PathGeneration;
+
+/// Prefix of the virtual addresses: a unique local range (RFC 4193) that never appears on a wire.
+const VIRTUAL_PREFIX: [u8; 8] = [0xfd, b'h', b'o', b'b', b'n', b'o', b'b', 0];
+/// Port of all virtual addresses.
+const VIRTUAL_PORT: u16 = 1;
+/// Packets up to this size may take the relay even if no direct path has carried so much yet.
+const RELAYED_LEN: usize = 1280;
+/// Packets sent last that are sent again on a new path, so that the sender's timer need not fire.
+const REPLAYED: usize = 2;
+/// Introductions of one peer whose relay is listened to.
+const MAX_SESSIONS: usize = 4;
+/// Source addresses under which one peer is known.
+const MAX_SOURCES: usize = 24;
+/// Relayed packets that wait for QUIC to read them.
+const MAX_QUEUED: usize = 1024;
+
+/// Something to put on a wire.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// A datagram from our socket.
+    Datagram(traversal::Transmit),
+    /// A frame for the relay, already wrapped.
+    Relayed(Bytes),
+}
+
+/// A packet that came over the relay, on its way to QUIC.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) from: SocketAddr,
+    pub(crate) ecn: EcnBits,
+    pub(crate) packet: Bytes,
+}
+
+/// A peer's packets take another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathChange {
+    /// Whose.
+    pub peer: PeerId,
+    /// The way.
+    pub via: Via,
+    /// The address that packets go to; `None` for the relay.
+    pub remote: Option<SocketAddr>,
+    /// Measured round trip of a direct path.
+    pub rtt: Option<Duration>,
+    /// Whether it was the first time that authenticated packets had passed directly in both directions.
+    pub first_direct: bool,
+}
+
+/// Kinds of paths, as people and scripts see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Through the server.
+    Relay,
+    /// Directly over UDP and public addresses.
+    Udp,
+    /// Directly over UDP within the local network.
+    Lan,
+}
+
+#[derive(Debug)]
+struct Peer {
+    id: PeerId,
+    agent: Agent,
+    addr: SocketAddr,
+    sessions: VecDeque<SessionId>,
+    sources: VecDeque<SocketAddr>,
+    generation: Arc<PathGeneration>,
+    wrapper: Wrapper,
+    newest: VecDeque<(EcnBits, Bytes)>,
+    /// The largest packet that a direct path has carried; larger ones are not put on the relay.
+    largest_direct: usize,
+    /// The direct path that packets took last; `None` for the relay.
+    primary: Option<SocketAddr>,
+    was_direct: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Mux {
+    peers: HashMap<u32, Peer>,
+    by_id: HashMap<PeerId, u32>,
+    by_session: HashMap<SessionId, u32>,
+    by_key: HashMap<KeyName, u32>,
+    by_source: HashMap<SocketAddr, u32>,
+    next_tag: u32,
+    servers: Vec<SocketAddr>,
+    unwrapper: Unwrapper,
+    max_frame: usize,
+    queue: VecDeque<Received>,
+    outgoing: Vec<Outgoing>,
+    changes: VecDeque<PathChange>,
+}
+
+/// An introduction, as the multiplexer needs it.
+#[derive(Debug)]
+pub(crate) struct Introduction<'a> {
+    pub(crate) session: SessionId,
+    pub(crate) peer: PeerId,
+    pub(crate) endpoints: &'a [SocketAddr],
+    pub(crate) key: &'a CheckKey,
+    pub(crate) side: Side,
+}
+
+/// Where one outgoing transmit goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To this real address.
+    Direct(SocketAddr),
+    /// Nowhere but the relay, and that has been seen to.
+    Relayed,
+}
+
+impl Mux {
+    /// Packets from `servers` pass as they are.
+    pub(crate) fn set_servers(&mut self, servers: &[SocketAddr]) {
+        self.servers = servers.iter().map(|server| unmap(*server)).collect();
+    }
+
+    /// Frames for the relay may have this many bytes.
+    pub(crate) fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+
+    /// Makes room for `peer`, if there is none yet. `seed` feeds its transaction ids.
+    pub(crate) fn add_peer(&mut self, peer: PeerId, seed: u64) {
+        if self.by_id.contains_key(&peer) {
+            return;
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        let tag = self.next_tag;
+        self.by_id.insert(peer, tag);
+        self.peers.insert(tag, Peer::new(peer, tag, seed));
+    }
+
+    /// Forgets `peer`: its packets are dropped from now on.
+    pub(crate) fn remove_peer(&mut self, peer: PeerId) {
+        let Some(tag) = self.by_id.remove(&peer) else { return };
+        self.peers.remove(&tag);
+        self.by_session.retain(|_, owner| *owner != tag);
+        self.by_key.retain(|_, owner| *owner != tag);
+        self.by_source.retain(|_, owner| *owner != tag);
+    }
+
+    /// The virtual address of `peer` and the generation of its paths.
+    pub(crate) fn handle_of(&self, peer: PeerId) -> Option<(SocketAddr, Arc<PathGeneration>)> {
+        let peer = self.peers.get(self.by_id.get(&peer)?)?;
+        Some((peer.addr, Arc::clone(&peer.generation)))
+    }
+
+    /// The peer behind a virtual address.
+    pub(crate) fn peer_at(&self, addr: SocketAddr) -> Option<PeerId> {
+        self.peers.get(&tag_of(addr)?).map(|peer| peer.id)
+    }
+
+    /// The session over which packets for `peer` are relayed from now on; older ones are still listened to.
+    pub(crate) fn add_session(&mut self, peer: PeerId, session: SessionId) {
+        let Some(tag) = self.by_id.get(&peer) else { return };
+        let Some(peer) = self.peers.get_mut(tag) else { return };
+        if peer.sessions.contains(&session) {
+            return;
+        }
+        if peer.sessions.len() == MAX_SESSIONS
+            && let Some(oldest) = peer.sessions.pop_front()
+        {
+            self.by_session.remove(&oldest);
+        }
+        peer.sessions.push_back(session);
+        self.by_session.insert(session, *tag);
+    }
+
+    /// The relay of `session` is no more.
+    pub(crate) fn remove_session(&mut self, session: SessionId) {
+        let Some(tag) = self.by_session.remove(&session) else { return };
+        if let Some(peer) = self.peers.get_mut(&tag) {
+            peer.sessions.retain(|known| *known != session);
+        }
+    }
+
+    /// All relays are gone: the connection to the server has ended.
+    pub(crate) fn remove_all_sessions(&mut self) {
+        self.by_session.clear();
+        for peer in self.peers.values_mut() {
+            peer.sessions.clear();
+        }
+    }
+
+    /// The server introduced a peer: checks to its endpoints start at once.
+    pub(crate) fn introduce(&mut self, now: Instant, introduction: &Introduction<'_>) {
+        self.add_session(introduction.peer, introduction.session);
+        let name = KeyName(introduction.session.0);
+        self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
+        self.add_candidates(now, introduction.peer, introduction.endpoints);
+    }
+
+    /// Accepts checks of `peer` under `key`.
+    pub(crate) fn add_key(&mut self, peer: PeerId, key: Key) {
+        let Some(tag) = self.by_id.get(&peer) else { return };
+        let Some(peer) = self.peers.get_mut(tag) else { return };
+        let name = key.name;
+        peer.agent.add_key(key);
+        let live: Vec<_> = peer.agent.key_names().collect();
+        self.by_key.retain(|name, owner| owner != tag || live.contains(name));
+        self.by_key.insert(name, *tag);
+    }
+
+    /// Makes checks of `peer` with the key `name`.
+    pub(crate) fn send_with(&mut self, peer: PeerId, name: KeyName) {
+        if let Some(peer) = self.peer_mut(peer) {
+            peer.agent.send_with(name);
+        }
+    }
+
+    /// Tries `addrs` as ways to `peer`, as far as checks to them are allowed.
+    pub(crate) fn add_candidates(&mut self, now: Instant, peer: PeerId, addrs: &[SocketAddr]) {
+        let server_is_loopback = self.servers.iter().any(|server| server.ip().is_loopback());
+        let Some(tag) = self.by_id.get(&peer).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&tag) else { return };
+        for addr in addrs.iter().map(|addr| unmap(*addr)) {
+            if traversal::may_check(addr, server_is_loopback) {
+                peer.agent.add_candidate(now, addr);
+            }
+        }
+        self.settle(tag);
+    }
+
+    /// The network under this machine has changed.
+    pub(crate) fn handle_network_change(&mut self, now: Instant) {
+        let tags: Vec<_> = self.by_id.values().copied().collect();
+        for tag in tags {
+            if let Some(peer) = self.peers.get_mut(&tag) {
+                peer.agent.handle_network_change(now);
+            }
+            self.settle(tag);
+        }
+    }
+
+    fn peer_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(self.by_id.get(&peer)?)
+    }
+
+    /// QUIC sends `contents`, datagrams of `segment` bytes each, to the virtual address `to`.
+    pub(crate) fn handle_send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        ecn: EcnBits,
+        contents: &[u8],
+        segment: usize,
+    ) -> Destination {
+        let Some(tag) = tag_of(to) else { return Destination::Relayed };
+        let Some(peer) = self.peers.get_mut(&tag) else { return Destination::Relayed };
+        peer.agent.handle_sent(now);
+        let route = peer.agent.route();
+        if let Some(remote) = route.direct() {
+            peer.largest_direct = peer.largest_direct.max(segment.min(contents.len()));
+            peer.remember(ecn, contents, segment);
+            if let Route::Both(_) = route {
+                peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+            }
+            self.settle(tag);
+            return Destination::Direct(remote);
+        }
+        peer.remember(ecn, contents, segment);
+        peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+        self.settle(tag);
+        Destination::Relayed
+    }
+
+    /// The address under which QUIC knows the sender of a datagram from `from`; `None` drops it.
+    pub(crate) fn source(&self, from: SocketAddr) -> Option<SocketAddr> {
+        if self.servers.contains(&from) {
+            return Some(map(from));
+        }
+        self.peers.get(self.by_source.get(&from)?).map(|peer| peer.addr)
+    }
+
+    /// A STUN datagram came in. Returns whether it was a check of one of the peers.
+    pub(crate) fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
+        let tag = match check::claim(datagram) {
+            Some(Claim::Request(name, _)) => self.by_key.get(&name).copied(),
+            Some(Claim::Response(id)) => Some(Agent::tag_of(id)),
+            None => None,
+        };
+        let Some(tag) = tag else { return false };
+        let Some(peer) = self.peers.get_mut(&tag) else { return false };
+        let valid = peer.agent.handle_datagram(now, from, datagram);
+        self.settle(tag);
+        valid
+    }
+
+    /// A frame of the relay came in. Returns whether a packet is ready for QUIC.
+    pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) -> bool {
+        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return false };
+        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return false };
+        let Some(peer) = self.peers.get_mut(&tag) else { return false };
+        let is_quic = common::demux::kind(&unwrapped.packet) == common::demux::Kind::Quic;
+        if !is_quic || self.queue.len() == MAX_QUEUED {
+            return false;
+        }
+        peer.agent.handle_relayed(now);
+        self.queue.push_back(Received { from: peer.addr, ecn: unwrapped.ecn, packet: unwrapped.packet });
+        self.settle(tag);
+        true
+    }
+
+    /// Lets time pass for all agents.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let due: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.agent.poll_timeout().is_some_and(|at| at <= now))
+            .map(|(tag, _)| *tag)
+            .collect();
+        for tag in due {
+            if let Some(peer) = self.peers.get_mut(&tag) {
+                peer.agent.handle_timeout(now);
+            }
+            self.settle(tag);
+        }
+    }
+
+    /// When [`Mux::handle_timeout`] wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.agent.poll_timeout()).min()
+    }
+
+    /// The next relayed packet for QUIC.
+    pub(crate) fn poll_received(&mut self) -> Option<Received> {
+        self.queue.pop_front()
+    }
+
+    /// Whether there is something to send.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// What is to be sent now.
+    pub(crate) fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Whether a path has changed.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The next change of a path.
+    pub(crate) fn poll_change(&mut self) -> Option<PathChange> {
+        self.changes.pop_front()
+    }
+
+    /// How packets for `peer` travel now.
+    pub(crate) fn path_of(&self, peer: PeerId) -> Option<PathChange> {
+        self.peers.get(self.by_id.get(&peer)?).map(Peer::path)
+    }
+
+    /// Carries out what an agent wants after an input.
+    fn settle(&mut self, tag: u32) {
+        let Some(peer) = self.peers.get_mut(&tag) else { return };
+        while let Some(transmit) = peer.agent.poll_transmit() {
+            self.outgoing.push(Outgoing::Datagram(transmit));
+        }
+        while let Some(event) = peer.agent.poll_event() {
+            match event {
+                Event::Heard(from) | Event::Answered(from) => {
+                    if self.by_source.insert(from, tag) != Some(tag) {
+                        peer.sources.push_back(from);
+                    }
+                    if peer.sources.len() > MAX_SOURCES
+                        && let Some(oldest) = peer.sources.pop_front()
+                        && self.by_source.get(&oldest) == Some(&tag)
+                    {
+                        self.by_source.remove(&oldest);
+                    }
+                }
+                Event::Routed(route) => {
+                    peer.handle_route(route, &mut self.outgoing, self.max_frame);
+                    self.changes.push_back(peer.path());
+                    peer.was_direct |= route.direct().is_some();
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    fn new(id: PeerId, tag: u32, seed: u64) -> Self {
+        Self {
+            id,
+            agent: Agent::new(tag, seed),
+            addr: virtual_addr(tag),
+            sessions: VecDeque::new(),
+            sources: VecDeque::new(),
+            generation: Arc::default(),
+            wrapper: Wrapper::default(),
+            newest: VecDeque::new(),
+            largest_direct: 0,
+            primary: None,
+            was_direct: false,
+        }
+    }
+
+    fn path(&self) -> PathChange {
+        let remote = self.agent.route().direct();
+        let via = remote.map_or(Via::Relay, |addr| match traversal::tier(addr) {
+            Tier::Lan => Via::Lan,
+            Tier::Public => Via::Udp,
+        });
+        let rtt = remote.and_then(|addr| self.agent.rtt(addr));
+        PathChange { peer: self.id, via, remote, rtt, first_direct: remote.is_some() && !self.was_direct }
+    }
+
+    /// Keeps the newest packets of a transmit for [`Peer::handle_route`].
+    fn remember(&mut self, ecn: EcnBits, contents: &[u8], segment: usize) {
+        let count = contents.len().div_ceil(segment.max(1));
+        for packet in contents.chunks(segment.max(1)).skip(count.saturating_sub(REPLAYED)) {
+            if self.newest.len() == REPLAYED {
+                self.newest.pop_front();
+            }
+            self.newest.push_back((ecn, Bytes::copy_from_slice(packet)));
+        }
+    }
+
+    /// Puts packets on the relay, but for those that another path might not carry: QUIC must not learn from the
+    /// relay that they pass.
+    fn relay(
+        &mut self,
+        outgoing: &mut Vec<Outgoing>,
+        max_frame: usize,
+        ecn: EcnBits,
+        contents: &[u8],
+        segment: usize,
+    ) {
+        let Some(session) = self.sessions.back() else { return };
+        let limit = RELAYED_LEN.max(self.largest_direct);
+        for packet in contents.chunks(segment.max(1)).filter(|packet| packet.len() <= limit) {
+            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(Outgoing::Relayed));
+        }
+    }
+
+    /// Packets take another route: the congestion controller starts afresh if it is another path, and the newest
+    /// packets are sent again, for they may have been lost with the old one.
+    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
+        if self.primary != route.direct() {
+            self.primary = route.direct();
+            self.generation.advance();
+        }
+        let newest = self.newest.clone();
+        for (ecn, packet) in newest {
+            match route {
+                Route::Relay | Route::Both(_) => self.relay(outgoing, max_frame, ecn, &packet, packet.len()),
+                Route::Direct(to) if self.was_direct => {
+                    outgoing.push(Outgoing::Datagram(traversal::Transmit { to, bytes: packet.to_vec() }));
+                }
+                Route::Direct(_) => {}
+            }
+        }
+    }
+}
+
+fn virtual_addr(tag: u32) -> SocketAddr {
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&VIRTUAL_PREFIX);
+    octets[12..].copy_from_slice(&tag.to_be_bytes());
+    SocketAddr::new(IpAddr::V6(octets.into()), VIRTUAL_PORT)
+}
+
+/// The peer's tag in a virtual address; `None` if the address is a real one.
+fn tag_of(addr: SocketAddr) -> Option<u32> {
+    let IpAddr::V6(ip) = addr.ip() else { return None };
+    let octets = ip.octets();
+    let tag = octets[12..].try_into().ok()?;
+    octets.starts_with(&VIRTUAL_PREFIX).then(|| u32::from_be_bytes(tag))
+}
+
+/// Whether `addr` stands for a peer rather than for a real place.
+pub(crate) fn is_virtual(addr: SocketAddr) -> bool {
+    tag_of(addr).is_some()
+}
+
+/// The IPv4 address inside a v4-mapped one; other addresses as they are.
+pub(crate) fn unmap(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// The address as QUIC sees it: our socket looks like an IPv6 one, so IPv4 is v4-mapped.
+pub(crate) fn map(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), addr.port()),
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// An address for an endpoint whose real one is unknown; only its family matters to QUIC.
+pub(crate) const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);

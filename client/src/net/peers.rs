@@ -1,0 +1,261 @@
+//! What the driver remembers of each peer, and the rules on who dials and when.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use common::control::{InstanceId, SessionId};
+use common::identity::PeerId;
+use common::stun::check::Side;
+use quinn::Connection;
+use tokio::sync::watch;
+
+use super::Handshake;
+
+/// Peers that are connected or being connected at the same time.
+pub(crate) const MAX_PEERS: usize = 256;
+/// Who was there first leaves the dialling to who came later, and steps in after this long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Wait before a lost or failed connection is dialled again; doubled with each failure.
+const REDIAL: Duration = Duration::from_millis(500);
+/// The longest such wait.
+const MAX_REDIAL: Duration = Duration::from_secs(60);
+/// A peer that was introduced but never connects is forgotten after this long.
+const EXPECT: Duration = Duration::from_secs(30);
+/// Least time between introductions that look for a new direct path; doubled while none is found.
+const REINTRODUCE: Duration = Duration::from_secs(2);
+/// The longest such time.
+const MAX_REINTRODUCE: Duration = Duration::from_secs(60);
+/// Introductions of one peer that are kept open.
+const MAX_SESSIONS: usize = 2;
+
+/// The connection in use.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) connection: Connection,
+    pub(crate) attempt: u64,
+    pub(crate) side: Side,
+    pub(crate) handshake: watch::Sender<Handshake>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) current: Option<Current>,
+    /// The attempt under way, if any.
+    pub(crate) attempt: Option<(u64, Side)>,
+    pub(crate) instance: Option<InstanceId>,
+    pub(crate) online: Option<InstanceId>,
+    /// Introductions that we asked for, oldest first.
+    sessions: VecDeque<SessionId>,
+    failures: u32,
+    redial_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    reintroductions: u32,
+    pub(crate) reintroduce_at: Option<Instant>,
+    last_reintroduced: Option<Instant>,
+}
+
+impl Peer {
+    fn new(now: Instant) -> Self {
+        Self {
+            current: None,
+            attempt: None,
+            instance: None,
+            online: None,
+            sessions: VecDeque::new(),
+            failures: 0,
+            redial_at: None,
+            expires_at: Some(now + EXPECT),
+            reintroductions: 0,
+            reintroduce_at: None,
+            last_reintroduced: None,
+        }
+    }
+
+    /// Notes an introduction that we asked for; returns one that is not needed any more.
+    pub(crate) fn add_session(&mut self, session: SessionId) -> Option<SessionId> {
+        self.sessions.push_back(session);
+        if self.sessions.len() > MAX_SESSIONS { self.sessions.pop_front() } else { None }
+    }
+
+    /// Whether the introduction is one that we asked for.
+    pub(crate) fn asked_for(&self, session: SessionId) -> bool {
+        self.sessions.contains(&session)
+    }
+
+    /// All introductions ended with the connection to the server.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// The server says that the peer is or is not online. `standing`: as an answer to our own question, so that
+    /// we are the one who came later.
+    pub(crate) fn handle_presence(&mut self, now: Instant, online: Option<InstanceId>, standing: bool) {
+        self.online = online;
+        self.failures = 0;
+        let Some(instance) = online else {
+            self.redial_at = None;
+            return;
+        };
+        if self.current.is_some() && self.instance == Some(instance) {
+            return;
+        }
+        self.redial_at = Some(if standing { now } else { now + PATIENCE });
+    }
+
+    /// A connection is there.
+    pub(crate) fn handle_connected(&mut self) {
+        self.failures = 0;
+        self.redial_at = None;
+        self.expires_at = None;
+    }
+
+    /// The connection has ended without a farewell, or an attempt has failed.
+    pub(crate) fn handle_failure(&mut self, now: Instant, side: Side) {
+        let wait = (REDIAL * 2u32.saturating_pow(self.failures.min(10))).min(MAX_REDIAL);
+        self.failures += 1;
+        let wait = if side == Side::Dialer { wait } else { wait + PATIENCE };
+        self.expires_at = Some(now + EXPECT);
+        if self.online.is_some() {
+            self.redial_at = Some(now + wait);
+        }
+    }
+
+    /// The connection has ended in good order: whoever left will come back by itself.
+    pub(crate) fn handle_farewell(&mut self, now: Instant) {
+        self.redial_at = None;
+        self.online = None;
+        self.expires_at = Some(now + EXPECT);
+    }
+
+    /// The direct path was lost or our address has changed: the server should introduce us again.
+    pub(crate) fn want_reintroduction(&mut self, now: Instant) {
+        let wait = (REINTRODUCE * 2u32.saturating_pow(self.reintroductions.min(10))).min(MAX_REINTRODUCE);
+        let earliest = self.last_reintroduced.map_or(now, |last| (last + wait).max(now));
+        self.reintroduce_at = Some(self.reintroduce_at.map_or(earliest, |at| at.min(earliest)));
+    }
+
+    /// A direct path works again.
+    pub(crate) fn handle_direct(&mut self) {
+        self.reintroductions = 0;
+        self.reintroduce_at = None;
+    }
+
+    /// Whether it is time to ask for another introduction; if so the next one is further away.
+    pub(crate) fn take_reintroduction(&mut self, now: Instant) -> bool {
+        if self.current.is_none() || self.reintroduce_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.last_reintroduced = Some(now);
+        self.reintroductions += 1;
+        self.reintroduce_at = None;
+        true
+    }
+
+    /// Whether it is time to dial.
+    pub(crate) fn take_redial(&mut self, now: Instant) -> bool {
+        if self.attempt.is_some() || self.redial_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.redial_at = None;
+        true
+    }
+
+    /// Whether nothing keeps this entry.
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+        self.current.is_none()
+            && self.attempt.is_none()
+            && self.redial_at.is_none()
+            && self.online.is_none()
+            && self.expires_at.is_none_or(|at| at <= now)
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        let redial = self.redial_at.filter(|_| self.attempt.is_none());
+        let reintroduce = self.reintroduce_at.filter(|_| self.current.is_some());
+        let expiry = self.expires_at.filter(|_| {
+            self.current.is_none() && self.attempt.is_none() && redial.is_none() && self.online.is_none()
+        });
+        [redial, expiry, reintroduce].into_iter().flatten().min()
+    }
+}
+
+/// Who gives way when two dial each other at the same time: the dial of the smaller key stands.
+pub(crate) fn our_dial_stands(us: PeerId, peer: PeerId) -> bool {
+    us < peer
+}
+
+/// All peers, in the order of their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(BTreeMap<PeerId, Peer>);
+
+impl Peers {
+    pub(crate) fn get(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.0.get_mut(&peer)
+    }
+
+    /// The entry of `peer`, made if there is room.
+    pub(crate) fn entry(&mut self, now: Instant, peer: PeerId) -> Option<&mut Peer> {
+        if self.0.len() >= MAX_PEERS && !self.0.contains_key(&peer) {
+            return None;
+        }
+        Some(self.0.entry(peer).or_insert_with(|| Peer::new(now)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut Peer)> {
+        self.0.iter_mut().map(|(id, peer)| (*id, peer))
+    }
+
+    /// Removes entries that nothing keeps.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<PeerId> {
+        let gone: Vec<_> = self.0.iter().filter(|(_, p)| p.is_forgotten(now)).map(|(id, _)| *id).collect();
+        for id in &gone {
+            self.0.remove(id);
+        }
+        gone
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.0.values().filter_map(Peer::timeout).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn who_came_later_dials_and_the_other_steps_in() {
+        let now = start();
+        let (mut later, mut earlier) = (Peer::new(now), Peer::new(now));
+        later.handle_presence(now, Some(InstanceId(1)), true);
+        earlier.handle_presence(now, Some(InstanceId(2)), false);
+        assert!(later.take_redial(now));
+        assert!(!earlier.take_redial(now));
+        assert!(earlier.take_redial(now + PATIENCE));
+    }
+
+    #[test]
+    fn failures_are_retried_ever_more_slowly_while_the_peer_is_online() {
+        let mut now = start();
+        let mut peer = Peer::new(now);
+        peer.handle_presence(now, Some(InstanceId(1)), true);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            peer.handle_failure(now, Side::Dialer);
+            waits.push(peer.timeout().unwrap() - now);
+            now = peer.timeout().unwrap();
+            assert!(peer.take_redial(now));
+        }
+        assert!(waits.is_sorted() && waits[0] == REDIAL && waits[9] == MAX_REDIAL, "{waits:?}");
+        peer.handle_presence(now, None, false);
+        peer.handle_failure(now, Side::Dialer);
+        assert!(!peer.take_redial(now + MAX_REDIAL * 2));
+        assert!(peer.is_forgotten(now + EXPECT));
+    }
+}

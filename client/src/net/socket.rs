@@ -1,0 +1,303 @@
+//! The socket under QUIC: a thin adapter between quinn and the [`Mux`].
+//!
+//! It shows quinn one IPv6 socket. Below are one real socket per address family and the relay, which is the
+//! control connection to the server: a connection of the same quinn endpoint.
+//!
+//! Locks: quinn holds a connection's lock while it calls [`AsyncUdpSocket::try_send`], so nothing here may touch a
+//! connection while it holds the multiplexer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use common::demux::{self, Kind};
+use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::sync::Notify;
+
+use super::clock;
+use super::mux::{self, Destination, Mux, Outgoing};
+
+/// See the module.
+pub(crate) struct MuxSocket {
+    mux: Mutex<Mux>,
+    links: Vec<Arc<dyn AsyncUdpSocket>>,
+    server: Mutex<Option<quinn::Connection>>,
+    reader: Mutex<Option<Waker>>,
+    /// Rung when a path has changed or the agents' timer has moved forward.
+    pub(crate) changed: Notify,
+    armed: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for MuxSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MuxSocket").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MuxSocket {
+    /// A socket over `links`: at least one, at most one of each address family.
+    pub(crate) fn new(links: Vec<Arc<dyn AsyncUdpSocket>>) -> Arc<Self> {
+        Arc::new(Self {
+            mux: Mutex::default(),
+            links,
+            server: Mutex::default(),
+            reader: Mutex::default(),
+            changed: Notify::new(),
+            armed: Mutex::default(),
+        })
+    }
+
+    /// Works on the multiplexer and then sends what it wants sent.
+    pub(crate) fn with_mux<T>(&self, work: impl FnOnce(&mut Mux) -> T) -> T {
+        let mut mux = lock(&self.mux);
+        let result = work(&mut mux);
+        self.settle(mux);
+        result
+    }
+
+    /// Relayed packets go through `connection` from now on, or nowhere.
+    pub(crate) fn set_server(&self, connection: Option<quinn::Connection>) {
+        *lock(&self.server) = connection;
+    }
+
+    /// A datagram came over the connection to the server.
+    pub(crate) fn handle_relayed(&self, frame: &Bytes) {
+        let now = clock::now();
+        if self.with_mux(|mux| mux.handle_relayed(now, frame))
+            && let Some(reader) = lock(&self.reader).take()
+        {
+            reader.wake();
+        }
+    }
+
+    /// When the agents want [`MuxSocket::handle_timeout`]. Remembered, so that `changed` rings only when the timer
+    /// moves forward.
+    pub(crate) fn arm(&self) -> Option<Instant> {
+        let timeout = lock(&self.mux).poll_timeout();
+        *lock(&self.armed) = timeout;
+        timeout
+    }
+
+    /// Lets time pass for the agents.
+    pub(crate) fn handle_timeout(&self) {
+        let now = clock::now();
+        self.with_mux(|mux| mux.handle_timeout(now));
+    }
+
+    /// The families of the links, by a local address of each.
+    pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.links.iter().filter_map(|link| link.local_addr().ok()).collect()
+    }
+
+    /// Sends what the multiplexer has ready, after giving it free, and rings if its timer or a path moved.
+    fn settle(&self, mut mux: MutexGuard<'_, Mux>) {
+        let outgoing = if mux.has_outgoing() { mux.take_outgoing() } else { Vec::new() };
+        let timeout = mux.poll_timeout();
+        let has_news = mux.has_changes();
+        drop(mux);
+        let is_earlier = match (timeout, *lock(&self.armed)) {
+            (Some(timeout), Some(armed)) => timeout < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_earlier || has_news {
+            self.changed.notify_one();
+        }
+        if !outgoing.is_empty() {
+            self.send_all(outgoing);
+        }
+    }
+
+    fn send_all(&self, outgoing: Vec<Outgoing>) {
+        let server = lock(&self.server).clone();
+        for item in outgoing {
+            match item {
+                Outgoing::Datagram(transmit) => {
+                    // A check that cannot be sent now is a check that was lost: the schedule sends another.
+                    let _ = self.send_on_link(transmit.to, None, &transmit.bytes, None);
+                }
+                Outgoing::Relayed(frame) => {
+                    // A relay that is gone or full loses packets like any network.
+                    let _ = server.as_ref().map(|server| server.send_datagram(frame));
+                }
+            }
+        }
+    }
+
+    fn send_on_link(
+        &self,
+        to: SocketAddr,
+        ecn: Option<EcnCodepoint>,
+        contents: &[u8],
+        segment_size: Option<usize>,
+    ) -> io::Result<()> {
+        let to = mux::unmap(to);
+        let of_family = |link: &&Arc<dyn AsyncUdpSocket>| {
+            link.local_addr().is_ok_and(|local| local.is_ipv4() == to.is_ipv4())
+        };
+        let Some(link) = self.links.iter().find(of_family) else { return Ok(()) };
+        match link.try_send(&Transmit { destination: to, ecn, contents, segment_size, src_ip: None }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // An unreachable network, a refused packet, a full interface: lost, as any packet may be.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Frames for the relay may be as large as the connection to the server has found out by now.
+    fn refresh_max_frame(&self) -> Option<usize> {
+        let server = lock(&self.server).clone()?;
+        server.max_datagram_size()
+    }
+
+    fn send_to_peer(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let now = clock::now();
+        let max_frame = self.refresh_max_frame();
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let ecn = transmit.ecn.map_or(0, |ecn| ecn as u8);
+        let destination = self.with_mux(|mux| {
+            if let Some(max_frame) = max_frame {
+                mux.set_max_frame(max_frame);
+            }
+            mux.handle_send(now, transmit.destination, ecn, transmit.contents, segment)
+        });
+        match destination {
+            Destination::Direct(to) => {
+                self.send_on_link(to, transmit.ecn, transmit.contents, transmit.segment_size)
+            }
+            Destination::Relayed => Ok(()),
+        }
+    }
+
+    /// Hands relayed packets to QUIC, one per buffer.
+    fn read_queue(&self, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
+        let mut mux = lock(&self.mux);
+        let mut count = 0;
+        for (buf, meta) in bufs.iter_mut().zip(metas) {
+            let Some(received) = mux.poll_received() else { break };
+            let len = received.packet.len().min(buf.len());
+            buf[..len].copy_from_slice(&received.packet[..len]);
+            let ecn = EcnCodepoint::from_bits(received.ecn);
+            *meta = RecvMeta { addr: received.from, len, stride: len, ecn, dst_ip: None };
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes checks out of what a link received, renames the senders that are peers and drops strangers.
+    fn sort(&self, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
+        let now = clock::now();
+        let mut mux = lock(&self.mux);
+        for (buf, meta) in bufs.iter_mut().zip(metas) {
+            let from = mux::unmap(meta.addr);
+            let len = meta.len.min(buf.len());
+            let mut stun = VecDeque::new();
+            let mut kept =
+                demux::retain(&mut buf[..len], meta.stride, |datagram| match demux::kind(datagram) {
+                    Kind::Quic => true,
+                    Kind::Stun => {
+                        stun.push_back(Bytes::copy_from_slice(datagram));
+                        false
+                    }
+                    Kind::Other => false,
+                });
+            for datagram in stun {
+                mux.handle_stun(now, from, &datagram);
+            }
+            match mux.source(from) {
+                Some(addr) => meta.addr = addr,
+                None => kept = 0,
+            }
+            meta.len = kept;
+            meta.stride = meta.stride.max(1);
+        }
+        self.settle(mux);
+    }
+}
+
+impl AsyncUdpSocket for MuxSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        let links = self.links.iter().map(|link| Arc::clone(link).create_io_poller()).collect();
+        Box::pin(AllWritable { links })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if mux::is_virtual(transmit.destination) {
+            self.send_to_peer(transmit)
+        } else {
+            self.send_on_link(transmit.destination, transmit.ecn, transmit.contents, transmit.segment_size)
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        *lock(&self.reader) = Some(cx.waker().clone());
+        let queued = self.read_queue(bufs, metas);
+        if queued > 0 {
+            return Poll::Ready(Ok(queued));
+        }
+        for link in &self.links {
+            match link.poll_recv(cx, bufs, metas) {
+                Poll::Ready(Ok(count)) => {
+                    self.sort(&mut bufs[..count], &mut metas[..count]);
+                    return Poll::Ready(Ok(count));
+                }
+                // Nobody listens where a packet of ours went: not this socket's trouble.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::new(mux::UNSPECIFIED.ip(), self.local_addrs().first().map_or(0, SocketAddr::port)))
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.links.iter().map(|link| link.max_transmit_segments()).min().unwrap_or(1)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.links.iter().map(|link| link.max_receive_segments()).max().unwrap_or(1)
+    }
+
+    fn may_fragment(&self) -> bool {
+        false
+    }
+}
+
+/// Writable when every link is: a link that nothing is sent on always is.
+#[derive(Debug)]
+struct AllWritable {
+    links: Vec<Pin<Box<dyn UdpPoller>>>,
+}
+
+impl UdpPoller for AllWritable {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        for link in &mut self.links {
+            match link.as_mut().poll_writable(cx) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

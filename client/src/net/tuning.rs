@@ -1,0 +1,73 @@
+//! QUIC settings, each with its reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::{PathGeneration, PerPathConfig};
+
+/// A peer from which nothing came for this long is gone. Paths are watched by checks, much faster; this is for
+/// peers that vanish altogether.
+const PEER_IDLE: Duration = Duration::from_secs(60);
+/// Keeps an idle peer connection alive well within [`PEER_IDLE`].
+const PEER_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// The server forgets a client after 30 seconds of silence (`docs/protocol.md` §4.1).
+const SERVER_IDLE: Duration = Duration::from_secs(30);
+/// Keeps the connection to the server and the NAT mapping that it shares with the peers.
+const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(12);
+/// Relayed packets that wait for the connection to the server, in bytes; older ones are dropped. A quarter of a
+/// second at 8 Mbit/s: more would only be delay.
+const RELAY_BUFFER: usize = 256 << 10;
+/// Streams that a peer may have open at once: control, log, and room for transfers.
+const PEER_STREAMS: u32 = 64;
+/// Bytes that may be under way on one stream, and on a connection, without the reader having read them.
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Looks for a larger MTU this often, so that a new path is used fully soon.
+const MTU_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Settings of the one endpoint.
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // The demultiplexer tells packets by their first bits (RFC 9443 §3).
+    config.grease_quic_bit(false);
+    config
+}
+
+/// Settings of a connection between peers. `rtt` is what is known of the way over the relay.
+pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.interval(MTU_INTERVAL);
+    config
+        .congestion_controller_factory(Arc::new(PerPathConfig { generation }))
+        .initial_rtt(rtt)
+        .max_idle_timeout(Some(idle(PEER_IDLE)))
+        .keep_alive_interval(Some(PEER_KEEP_ALIVE))
+        .max_concurrent_bidi_streams(PEER_STREAMS.into())
+        .max_concurrent_uni_streams(PEER_STREAMS.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(CONNECTION_WINDOW.into())
+        .mtu_discovery_config(Some(mtu))
+        .datagram_receive_buffer_size(None);
+    Arc::new(config)
+}
+
+/// Settings of the connection to the server: one small stream, and datagrams for the relay.
+pub(crate) fn server_transport() -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(Some(idle(SERVER_IDLE)))
+        .keep_alive_interval(Some(SERVER_KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(Some(4 * RELAY_BUFFER))
+        .datagram_send_buffer_size(RELAY_BUFFER);
+    Arc::new(config)
+}
+
+fn idle(time: Duration) -> IdleTimeout {
+    IdleTimeout::try_from(time).unwrap_or_else(|_| VarInt::MAX.into())
+}
