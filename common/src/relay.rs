@@ -17,8 +17,12 @@ use crate::control::SessionId;
 
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 9;
-/// The largest packet that the relay carries: two halves, each in an outer datagram of the smallest size.
-pub const MAX_PACKET_LEN: usize = 2 * 1100;
+/// The largest relay frame. A frame goes on over another connection than it came in on, whose path may not carry
+/// more than QUIC's smallest packets (1,162 bytes of datagram), whatever the sender's own path has been found to
+/// carry; the server does not cut frames up.
+pub const MAX_FRAME_LEN: usize = HEADER_LEN + 1100;
+/// The largest packet that the relay carries: two halves, each in a frame of the largest size.
+pub const MAX_PACKET_LEN: usize = 2 * (MAX_FRAME_LEN - HEADER_LEN);
 /// First halves that wait for their second; an older one is dropped.
 const MAX_WAITING: usize = 8;
 
@@ -44,7 +48,8 @@ pub struct Wrapper {
 }
 
 impl Wrapper {
-    /// The frames for `packet`, each at most `max_frame` bytes: one, two, or none if it does not fit in two.
+    /// The frames for `packet`, each at most `max_frame` bytes and never more than [`MAX_FRAME_LEN`]: one, two, or
+    /// none if it does not fit in two.
     pub fn wrap(
         &mut self,
         session: SessionId,
@@ -52,7 +57,7 @@ impl Wrapper {
         packet: &[u8],
         max_frame: usize,
     ) -> impl Iterator<Item = Bytes> + use<> {
-        let room = max_frame.saturating_sub(HEADER_LEN);
+        let room = max_frame.min(MAX_FRAME_LEN).saturating_sub(HEADER_LEN);
         let halves = if packet.len() <= room {
             [Some(frame(WHOLE, ecn, 0, session, packet)), None]
         } else if packet.len() <= 2 * room {
@@ -145,7 +150,9 @@ mod tests {
     fn round_trip(len: usize, max_frame: usize, swap: bool) -> Option<Unwrapped> {
         let packet: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
         let mut frames: Vec<_> = Wrapper::default().wrap(SESSION, 2, &packet, max_frame).collect();
-        assert!(frames.iter().all(|f| f.len() <= max_frame && session(f) == Some(SESSION)));
+        assert!(
+            frames.iter().all(|f| f.len() <= max_frame.min(MAX_FRAME_LEN) && session(f) == Some(SESSION))
+        );
         if swap {
             frames.reverse();
         }
@@ -162,6 +169,7 @@ mod tests {
         assert!(round_trip(1201, 1162, true).is_some());
         assert!(round_trip(MAX_PACKET_LEN, 1162, false).is_some());
         assert!(round_trip(2400, 1162, false).is_none());
+        assert!(round_trip(1200, 1400, true).is_some(), "in frames that every path carries");
     }
 
     #[test]

@@ -1,1 +1,13 @@
-//! rendezvous
+//! The rendezvous: introduces machines to each other, relays sealed packets until they have a direct path, and
+//! answers standard STUN requests, all on one UDP port.
+//!
+//! [`core`] decides, [`server`] drives it over quinn. The server knows peers by their keys and sees where they
+//! are; it knows nothing of conversations and contacts, and stores nothing but its own key.
+
+pub mod core;
+pub mod key;
+pub mod limits;
+pub mod server;
+
+pub use limits::Limits;
+pub use server::{Config, Server, StartError, Stats};

@@ -1,0 +1,504 @@
+//! The server's decisions, without sockets, tasks or clocks.
+//!
+//! A driver feeds [`Core`] with `handle_*(now, …)` and must then drain [`Core::poll_output`]; it calls
+//! [`Core::handle_timeout`] at [`Core::poll_timeout`]. Effects are values ([`Output`]). What a client sends can end
+//! its own connection and nothing else.
+
+mod admission;
+mod bucket;
+mod early;
+mod lobby;
+mod presence;
+mod sessions;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use common::control::{
+    CheckKey, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby as LobbyFrame, Observed,
+    Presence, Register, SessionId, ToClient, ToServer, Watch, Welcome, close,
+};
+use common::frame;
+use common::identity::PeerId;
+use common::relay;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+
+pub use admission::{Arrival, Source, Verdict};
+pub use bucket::{Bucket, Rate};
+pub use early::{LIFETIME as EARLY_LIFETIME, MAX_PER_CONNECTION as MAX_EARLY};
+pub use sessions::MAX_PER_PAIR;
+
+use crate::limits::Limits;
+use admission::Admission;
+use early::Early;
+use lobby::{Entered, Lobby};
+use sessions::Sessions;
+
+/// How long a connection may take from its first packet to its registration.
+pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Control bytes that one connection may send: enough for the largest frame each time a frame is due, in a burst
+/// of several. It also bounds frames of unknown types, which are skipped uncounted.
+const CONTROL_BYTES: Rate = Rate { per_second: 64 * 1024, burst: 256 * 1024 };
+
+/// Names one connection to the server, for as long as the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// What the driver has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Write a frame to the control stream of a connection.
+    Send(ConnId, ToClient),
+    /// Send a datagram to a connection, or drop it if it does not take it at once.
+    Datagram(ConnId, Bytes),
+    /// Close a connection, with an error code of [`common::control::close`] and a reason for people.
+    Close(ConnId, u32, String),
+}
+
+/// What the server did and holds. Counters only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CoreStats {
+    /// Connections, those in their handshake included.
+    pub connections: usize,
+    /// Handshakes under way.
+    pub half_open: usize,
+    /// Peers registered now.
+    pub registered: usize,
+    /// Newcomers waiting in the lobby now.
+    pub lobby: usize,
+    /// Introductions open now.
+    pub sessions: usize,
+    /// Connections turned away.
+    pub refused: u64,
+    /// Newcomers sent back to prove their address.
+    pub retried: u64,
+    /// Connections closed because of what the client did.
+    pub misbehaved: u64,
+    /// Registrations.
+    pub registrations: u64,
+    /// Introductions made, the lobby's included.
+    pub introductions: u64,
+    /// Pairs made in the lobby.
+    pub paired: u64,
+    /// Packets relayed.
+    pub relayed: u64,
+    /// Bytes of them.
+    pub relayed_bytes: u64,
+    /// Packets dropped because the sender was over its budget.
+    pub dropped_budget: u64,
+    /// Packets dropped because no session of the sender claimed them.
+    pub dropped_unknown: u64,
+}
+
+/// The state of the server. See the module for how to drive it.
+#[derive(Debug)]
+pub struct Core {
+    limits: Limits,
+    rng: StdRng,
+    next_conn: u64,
+    conns: HashMap<ConnId, Conn>,
+    by_peer: HashMap<PeerId, ConnId>,
+    admission: Admission,
+    sessions: Sessions,
+    early: Early,
+    lobby: Lobby,
+    presence: presence::Presence,
+    /// When connections must have registered, the soonest first, since all may take equally long.
+    deadlines: VecDeque<(Instant, ConnId)>,
+    out: VecDeque<Output>,
+    stats: CoreStats,
+}
+
+#[derive(Debug)]
+struct Conn {
+    source: Source,
+    observed: SocketAddr,
+    /// `None` during the handshake.
+    link: Option<Box<Link>>,
+}
+
+/// What exists of a connection after its handshake.
+#[derive(Debug)]
+struct Link {
+    peer: PeerId,
+    /// `None` until it registers.
+    instance: Option<InstanceId>,
+    /// Bytes of a frame that is not complete; at most one frame's worth and what one read brings.
+    inbox: BytesMut,
+    frames: Bucket,
+    bytes: Bucket,
+    relay: Bucket,
+}
+
+/// A client broke the protocol: the reason that it is told.
+struct Broken(String);
+
+impl Core {
+    /// A server that nobody has found yet. `seed` must be secret and new for each run: keys are drawn from it.
+    #[must_use]
+    pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
+        Self {
+            limits,
+            rng: StdRng::from_seed(seed),
+            next_conn: 0,
+            conns: HashMap::new(),
+            by_peer: HashMap::new(),
+            admission: Admission::default(),
+            sessions: Sessions::default(),
+            early: Early::default(),
+            lobby: Lobby::default(),
+            presence: presence::Presence::default(),
+            deadlines: VecDeque::new(),
+            out: VecDeque::new(),
+            stats: CoreStats::default(),
+        }
+    }
+
+    /// Somebody wants to open a connection. If it is accepted, it has a name from now on, and
+    /// [`Core::handle_closed`] must follow some day.
+    pub fn handle_arrival(&mut self, now: Instant, arrival: Arrival) -> (Verdict, ConnId) {
+        let conn = ConnId(self.next_conn);
+        let verdict = self.admission.admit(arrival, &self.limits);
+        match verdict {
+            Verdict::Accept => {
+                self.next_conn += 1;
+                let (source, observed) = (Source::of(arrival.from), plain(arrival.from));
+                self.conns.insert(conn, Conn { source, observed, link: None });
+                self.deadlines.push_back((now + REGISTER_TIMEOUT, conn));
+            }
+            Verdict::Retry => self.stats.retried += 1,
+            Verdict::Refuse => self.stats.refused += 1,
+        }
+        (verdict, conn)
+    }
+
+    /// The handshake of a connection is complete and has proved the key `peer`.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId, peer: PeerId) {
+        let Some(entry) = self.conns.get_mut(&conn).filter(|entry| entry.link.is_none()) else { return };
+        self.admission.handshake_over();
+        entry.link = Some(Box::new(Link {
+            peer,
+            instance: None,
+            inbox: BytesMut::new(),
+            frames: Bucket::full(now, frame_rate(&self.limits)),
+            bytes: Bucket::full(now, CONTROL_BYTES),
+            relay: Bucket::full(now, relay_rate(&self.limits)),
+        }));
+    }
+
+    /// A connection comes from `addr` now. Cheap; to be called whenever the driver looks.
+    pub fn handle_observed(&mut self, _now: Instant, conn: ConnId, addr: SocketAddr) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        let addr = plain(addr);
+        if entry.observed == addr {
+            return;
+        }
+        entry.observed = addr;
+        if entry.link.as_ref().is_some_and(|link| link.instance.is_some()) {
+            self.send(conn, Observed { addr });
+        }
+    }
+
+    /// Bytes came on the control stream of a connection.
+    pub fn handle_stream(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        if let Err(Broken(reason)) = self.read(now, conn, bytes) {
+            self.stats.misbehaved += 1;
+            self.close(conn, close::PROTOCOL, reason);
+        }
+    }
+
+    fn read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> Result<(), Broken> {
+        let Some(link) = self.link_mut(conn) else { return Ok(()) };
+        if !link.bytes.take(now, CONTROL_BYTES, len(bytes)) {
+            return Err(Broken("too many bytes on the control stream in a short time".to_owned()));
+        }
+        link.inbox.extend_from_slice(bytes);
+        let rate = frame_rate(&self.limits);
+        loop {
+            // Gone when a frame led to the end of the connection.
+            let Some(link) = self.link_mut(conn) else { return Ok(()) };
+            let frame = frame::take(&mut link.inbox).map_err(|error| Broken(error.to_string()))?;
+            let Some(frame) = frame else {
+                if link.inbox.is_empty() {
+                    link.inbox = BytesMut::new();
+                }
+                return Ok(());
+            };
+            if !link.frames.take(now, rate, 1) {
+                return Err(Broken("too many frames in a short time".to_owned()));
+            }
+            self.handle_frame(now, conn, frame)?;
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, conn: ConnId, frame: ToServer) -> Result<(), Broken> {
+        let Some(link) = self.link_mut(conn) else { return Ok(()) };
+        let (peer, registered) = (link.peer, link.instance.is_some());
+        match frame {
+            ToServer::Register(_) if registered => Err(Broken("a second Register".to_owned())),
+            ToServer::Register(register) => {
+                self.register(conn, peer, &register);
+                Ok(())
+            }
+            _ if !registered => Err(Broken("the first frame has to be Register".to_owned())),
+            ToServer::Connect(connect) => {
+                self.connect(now, conn, &connect);
+                Ok(())
+            }
+            ToServer::End(end) => {
+                if let Some(other) = self.sessions.end(end.session, conn) {
+                    self.send(other, end);
+                }
+                Ok(())
+            }
+            ToServer::Lobby(frame) => {
+                self.lobby_frame(conn, peer, frame);
+                Ok(())
+            }
+            ToServer::Watch(watch) => self.watch(peer, watch),
+        }
+    }
+
+    fn register(&mut self, conn: ConnId, peer: PeerId, register: &Register) {
+        if let Some(older) = self.by_peer.insert(peer, conn) {
+            self.drop_client(older);
+            self.forget(older);
+            let reason = "a newer connection has registered this key".to_owned();
+            self.out.push_back(Output::Close(older, close::REPLACED, reason));
+        }
+        if let Some(link) = self.link_mut(conn) {
+            link.instance = Some(register.instance);
+        }
+        self.presence.register(peer, register.instance);
+        self.stats.registrations += 1;
+        let observed = self.conns[&conn].observed;
+        self.send(conn, Welcome { observed, features: Vec::new() });
+    }
+
+    fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {
+        let session = connect.session;
+        let opened = match self.by_peer.get(&connect.peer) {
+            None => Err(FailedReason::Offline),
+            Some(&asked) => {
+                self.sessions.open(session, conn, asked, self.limits.max_sessions).map(|ended| (asked, ended))
+            }
+        };
+        let early = self.early.release(conn, session);
+        match opened {
+            Err(reason) => {
+                self.stats.dropped_unknown += u64::try_from(early.len()).unwrap_or(u64::MAX);
+                self.send(conn, Failed { session, reason });
+            }
+            Ok((asked, ended)) => {
+                for end in ended.into_iter().flat_map(|session| [conn, asked].map(|c| (c, End { session }))) {
+                    self.send(end.0, end.1);
+                }
+                self.introduce(session, conn, asked, false);
+                for frame in early {
+                    self.relay(now, conn, session, frame);
+                }
+            }
+        }
+    }
+
+    /// Tells two connections of each other. `dialler` opens the peers' connection.
+    fn introduce(&mut self, session: SessionId, dialler: ConnId, other: ConnId, lobby: bool) {
+        let mut key = [0; 16];
+        self.rng.fill_bytes(&mut key);
+        for (to, about, dial) in [(dialler, other, true), (other, dialler, false)] {
+            let entry = &self.conns[&about];
+            let Some(link) = &entry.link else { continue };
+            let Some(instance) = link.instance else { continue };
+            let (peer, endpoints) = (link.peer, vec![entry.observed]);
+            let key = CheckKey(key);
+            self.send(to, Introduce { session, peer, instance, endpoints, key, dial, lobby });
+        }
+        self.stats.introductions += 1;
+    }
+
+    fn lobby_frame(&mut self, conn: ConnId, peer: PeerId, frame: LobbyFrame) {
+        if !frame.waiting {
+            self.lobby.leave(conn);
+            return;
+        }
+        match self.lobby.enter(conn, peer, frame.except, self.limits.max_lobby) {
+            Entered::Waits => {}
+            Entered::Full => {
+                self.close(conn, close::FULL, "too many newcomers wait in the lobby already".to_owned());
+            }
+            Entered::Paired(partner) => {
+                let session = self.unused_session();
+                // Only as many as there are connections can be refused here; such a pair just stays apart.
+                if self.sessions.open(session, conn, partner, usize::MAX).is_ok() {
+                    self.stats.paired += 1;
+                    self.introduce(session, conn, partner, true);
+                }
+            }
+        }
+    }
+
+    fn unused_session(&mut self) -> SessionId {
+        loop {
+            let id = SessionId(self.rng.next_u64());
+            if !self.sessions.contains(id) {
+                return id;
+            }
+        }
+    }
+
+    fn watch(&mut self, peer: PeerId, watch: Watch) -> Result<(), Broken> {
+        let news = self
+            .presence
+            .watch(peer, watch.peers)
+            .map_err(|presence::TooMany| Broken("a Watch of too many peers".to_owned()))?;
+        self.tell(news);
+        Ok(())
+    }
+
+    fn tell(&mut self, news: Vec<presence::News>) {
+        for presence::News { to, about, online, standing } in news {
+            if let Some(&conn) = self.by_peer.get(&to) {
+                self.send(conn, Presence { peer: about, online, standing });
+            }
+        }
+    }
+
+    /// A datagram came from a connection.
+    pub fn handle_datagram(&mut self, now: Instant, conn: ConnId, datagram: Bytes) {
+        let Some(session) = relay::session(&datagram) else {
+            self.stats.dropped_unknown += 1;
+            return;
+        };
+        if self.sessions.contains(session) {
+            self.relay(now, conn, session, datagram);
+        } else if self.link_mut(conn).is_none() || !self.early.hold(now, conn, session, &datagram) {
+            self.stats.dropped_unknown += 1;
+        }
+    }
+
+    fn relay(&mut self, now: Instant, from: ConnId, session: SessionId, datagram: Bytes) {
+        let (Some(to), rate) = (self.sessions.other(session, from), relay_rate(&self.limits)) else {
+            self.stats.dropped_unknown += 1;
+            return;
+        };
+        let Some(link) = self.link_mut(from) else { return };
+        if !link.relay.take(now, rate, len(&datagram)) {
+            self.stats.dropped_budget += 1;
+            return;
+        }
+        self.stats.relayed += 1;
+        self.stats.relayed_bytes += len(&datagram);
+        self.out.push_back(Output::Datagram(to, datagram));
+    }
+
+    /// A connection is gone, or its handshake failed. Does nothing if the core closed it itself.
+    pub fn handle_closed(&mut self, _now: Instant, conn: ConnId) {
+        self.remove(conn);
+    }
+
+    fn remove(&mut self, conn: ConnId) {
+        let Some(peer) = self.link_mut(conn).map(|link| link.peer) else {
+            self.forget(conn);
+            return;
+        };
+        if self.by_peer.get(&peer) == Some(&conn) {
+            self.by_peer.remove(&peer);
+            self.drop_client(conn);
+            let news = self.presence.gone(peer);
+            self.tell(news);
+        }
+        self.forget(conn);
+    }
+
+    /// Takes a registered connection out of what it takes part in, but for presence.
+    fn drop_client(&mut self, conn: ConnId) {
+        self.lobby.leave(conn);
+        for (session, other) in self.sessions.end_all(conn) {
+            self.send(other, End { session });
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        let Some(entry) = self.conns.remove(&conn) else { return };
+        if entry.link.is_none() {
+            self.admission.handshake_over();
+        }
+        self.admission.gone(entry.source);
+        self.early.forget(conn);
+    }
+
+    fn close(&mut self, conn: ConnId, code: u32, reason: String) {
+        self.remove(conn);
+        self.out.push_back(Output::Close(conn, code, reason));
+    }
+
+    /// When [`Core::handle_timeout`] is next worth calling.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = self.deadlines.front().map(|(at, _)| *at);
+        [deadline, self.early.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.stats.dropped_unknown += u64::try_from(self.early.expire(now)).unwrap_or(u64::MAX);
+        while let Some((_, conn)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
+            let Some(entry) = self.conns.get(&conn) else { continue };
+            if entry.link.as_ref().is_none_or(|link| link.instance.is_none()) {
+                self.stats.misbehaved += 1;
+                self.close(conn, close::PROTOCOL, "no Register in time".to_owned());
+            }
+        }
+    }
+
+    /// The next thing to do; to be called until there is none, after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// What the server did and holds.
+    #[must_use]
+    pub fn stats(&self) -> CoreStats {
+        let (connections, half_open) = self.admission.counts();
+        CoreStats {
+            connections,
+            half_open,
+            registered: self.by_peer.len(),
+            lobby: self.lobby.len(),
+            sessions: self.sessions.len(),
+            ..self.stats
+        }
+    }
+
+    fn link_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
+        self.conns.get_mut(&conn)?.link.as_deref_mut()
+    }
+
+    fn send(&mut self, conn: ConnId, message: impl Into<ToClient>) {
+        self.out.push_back(Output::Send(conn, message.into()));
+    }
+}
+
+/// The address as it is told to others: IPv4 as IPv4, and without what means something on one host only.
+fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn frame_rate(limits: &Limits) -> Rate {
+    Rate { per_second: limits.frames_per_second, burst: limits.frame_burst }
+}
+
+fn relay_rate(limits: &Limits) -> Rate {
+    Rate { per_second: limits.relay_bytes_per_second, burst: limits.relay_burst }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The driver: quinn endpoints, one task per connection, and the hub that owns the core.
+//!
+//! All tasks belong to the [`Server`] and end with it.
+
+mod clock;
+mod connection;
+mod hub;
+mod socket;
+mod transport;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use common::identity::{Identity, PeerId};
+use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
+use serde::Serialize;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+pub use hub::SocketsLost;
+
+use crate::core::{Core, CoreStats, Rate};
+use crate::key::{self, KeyError};
+use crate::limits::Limits;
+use hub::{Hub, HubCounters};
+use socket::{SocketCounters, StunSocket};
+
+/// How to start a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// UDP addresses to listen on; port 0 lets the system choose.
+    pub binds: Vec<SocketAddr>,
+    /// Where its key comes from.
+    pub identity: IdentitySource,
+    /// What it grants.
+    pub limits: Limits,
+}
+
+/// Where a server's key comes from.
+#[derive(Debug, Clone)]
+pub enum IdentitySource {
+    /// The key file in this directory; made if there is none.
+    DataDir(PathBuf),
+    /// This key.
+    Given(Identity),
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nothing to listen on.
+    #[error("no address to listen on")]
+    NoAddress,
+    /// Another program has the port.
+    #[error("another program uses UDP port {} on {} already; stop it, or choose another port with --bind", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A socket that was handed in does not work.
+    #[error("the socket does not work: {0}")]
+    Socket(io::Error),
+    /// There is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// What the server did and holds. Counters only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// What the protocol core counts.
+    #[serde(flatten)]
+    pub core: CoreStats,
+    /// Relayed packets dropped because the receiver's queue was full, or they did not fit its path.
+    pub dropped_full: u64,
+    /// STUN requests answered.
+    pub stun_answered: u64,
+    /// STUN messages that were no request to answer.
+    pub stun_ignored: u64,
+    /// STUN requests not answered for their number, or because the socket was full.
+    pub stun_dropped: u64,
+    /// Datagrams that were neither STUN nor QUIC.
+    pub alien: u64,
+}
+
+/// A running server. Dropping it ends it at once; [`Server::shutdown`] lets the clients know.
+#[derive(Debug)]
+pub struct Server {
+    peer_id: PeerId,
+    local_addrs: Vec<SocketAddr>,
+    stop: oneshot::Sender<()>,
+    hub: JoinSet<Result<(), SocketsLost>>,
+    stats: watch::Receiver<CoreStats>,
+    hub_counters: Arc<HubCounters>,
+    socket_counters: Arc<SocketCounters>,
+}
+
+impl Server {
+    /// Starts a server on the addresses of `config`, within the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`], a sentence for the person at the terminal.
+    #[expect(clippy::unused_async, reason = "starting needs a runtime, and may come to wait for something")]
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let identity = match config.identity {
+            IdentitySource::Given(identity) => identity,
+            IdentitySource::DataDir(dir) => key::load_or_create(&dir, rand::random())?,
+        };
+        let sockets = config.binds.iter().map(|&addr| bind(addr)).collect::<Result<_, _>>()?;
+        Self::with_sockets(&identity, config.limits, sockets)
+    }
+
+    /// Starts a server on sockets that exist, real or simulated, within the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] if there is no socket, or one does not work.
+    pub fn with_sockets(
+        identity: &Identity,
+        limits: Limits,
+        sockets: Vec<Arc<dyn AsyncUdpSocket>>,
+    ) -> Result<Self, StartError> {
+        if sockets.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let socket_counters = Arc::new(SocketCounters::default());
+        let rate = Rate { per_second: limits.stun_per_second, burst: limits.stun_burst };
+        let endpoints: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| endpoint(identity, StunSocket::new(socket, rate, Arc::clone(&socket_counters))))
+            .collect::<io::Result<_>>()
+            .map_err(StartError::Socket)?;
+        let local_addrs = hub::local_addrs(&endpoints).map_err(StartError::Socket)?;
+        let (stats_in, stats) = watch::channel(CoreStats::default());
+        let hub_counters = Arc::new(HubCounters::default());
+        let core = Core::new(limits, rand::random());
+        let (stop, stopped) = oneshot::channel();
+        let mut hub = JoinSet::new();
+        hub.spawn(Hub::new(core, endpoints, stats_in, Arc::clone(&hub_counters)).run(stopped));
+        let peer_id = identity.peer_id();
+        Ok(Self { peer_id, local_addrs, stop, hub, stats, hub_counters, socket_counters })
+    }
+
+    /// The addresses that it listens on, with the real ports.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Its key.
+    #[must_use]
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// What it did and holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let sockets = &self.socket_counters;
+        Stats {
+            core: *self.stats.borrow(),
+            dropped_full: self.hub_counters.dropped_full.load(Ordering::Relaxed),
+            stun_answered: sockets.stun_answered.load(Ordering::Relaxed),
+            stun_ignored: sockets.stun_ignored.load(Ordering::Relaxed),
+            stun_dropped: sockets.stun_dropped.load(Ordering::Relaxed),
+            alien: sockets.alien.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until the server ends by itself, which only broken sockets bring about.
+    pub async fn failed(&mut self) -> SocketsLost {
+        self.hub.join_next().await;
+        SocketsLost
+    }
+
+    /// Tells all clients that the server goes, waits a moment until they have heard it, and ends.
+    pub async fn shutdown(mut self) {
+        // If the hub has ended already, there is nothing to tell it.
+        let _ = self.stop.send(());
+        self.hub.join_next().await;
+    }
+}
+
+fn bind(addr: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, StartError> {
+    transport::bind(addr).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::InUse(addr),
+        _ => StartError::Bind { addr, source },
+    })
+}
+
+fn endpoint(identity: &Identity, socket: StunSocket) -> io::Result<Endpoint> {
+    Endpoint::new_with_abstract_socket(
+        transport::endpoint_config(),
+        Some(transport::quic_config(identity)),
+        Arc::new(socket),
+        Arc::new(TokioRuntime),
+    )
+}

@@ -1,0 +1,280 @@
+//! The task that owns the [`Core`]: feeds it with what the connections bring, and carries out what it decides.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::control::{ToClient, close};
+use common::frame::Message;
+use quinn::{Connection, Endpoint, Incoming, SendStream, VarInt};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::clock;
+use super::connection::{self, Input};
+use crate::core::{Arrival, ConnId, Core, CoreStats, Output, Verdict};
+
+/// Inputs that wait for the hub. Each connection has at most two of them under way.
+pub(super) const INPUTS: usize = 1024;
+/// Inputs that are handled between two looks at the clock.
+const BATCH: usize = 128;
+/// How often some of the connections are looked at for a new address, since QUIC does not tell.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// In how many of these steps all connections are looked at.
+const SWEEP_STEPS: usize = 8;
+/// How long the end waits for clients to hear of it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the driver counts itself.
+#[derive(Debug, Default)]
+pub(super) struct HubCounters {
+    /// Packets dropped because the receiver's queue was full, or they did not fit its path.
+    pub(super) dropped_full: AtomicU64,
+}
+
+/// See the module.
+pub(super) struct Hub {
+    core: Core,
+    endpoints: Vec<Endpoint>,
+    conns: BTreeMap<ConnId, Entry>,
+    inputs: mpsc::Receiver<Input>,
+    sender: mpsc::Sender<Input>,
+    tasks: JoinSet<()>,
+    stats: watch::Sender<CoreStats>,
+    counters: Arc<HubCounters>,
+    /// Where the next sweep goes on.
+    swept: ConnId,
+}
+
+struct Entry {
+    connection: Connection,
+    /// `None` until the client opens its stream.
+    send: Option<SendStream>,
+}
+
+/// All endpoints have failed: the sockets are gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the network sockets failed")]
+pub struct SocketsLost;
+
+impl Hub {
+    pub(super) fn new(
+        core: Core,
+        endpoints: Vec<Endpoint>,
+        stats: watch::Sender<CoreStats>,
+        counters: Arc<HubCounters>,
+    ) -> Self {
+        let (sender, inputs) = mpsc::channel(INPUTS);
+        let mut tasks = JoinSet::new();
+        for endpoint in &endpoints {
+            tasks.spawn(accept(endpoint.clone(), sender.clone()));
+        }
+        let (conns, swept) = (BTreeMap::new(), ConnId(0));
+        Self { core, endpoints, conns, inputs, sender, tasks, stats, counters, swept }
+    }
+
+    /// Runs until `stop` is sent or dropped, then takes leave of all clients.
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), SocketsLost> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut lost = 0;
+        loop {
+            let timer = self.core.poll_timeout();
+            tokio::select! {
+                _ = &mut stop => break,
+                _ = self.inputs.recv_many(&mut batch, BATCH) => {}
+                () = until(timer) => self.core.handle_timeout(clock::now()),
+                _ = sweep.tick(), if !self.conns.is_empty() => self.sweep(),
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "a connection's task failed");
+                    }
+                }
+            }
+            let now = clock::now();
+            for input in batch.drain(..) {
+                lost += usize::from(matches!(input, Input::EndpointLost));
+                self.handle(now, input);
+            }
+            self.carry_out();
+            self.publish();
+            if lost == self.endpoints.len() {
+                return Err(SocketsLost);
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Incoming(incoming) => self.arrival(now, incoming),
+            Input::Connected(conn, peer, connection) => {
+                debug!(conn = conn.0, peer = %peer.short(), from = %connection.remote_address(), "connected");
+                self.conns.insert(conn, Entry { connection, send: None });
+                self.core.handle_connected(now, conn, peer);
+                self.look(now, conn);
+            }
+            Input::Opened(conn, send) => {
+                if let Some(entry) = self.conns.get_mut(&conn) {
+                    entry.send = Some(send);
+                }
+            }
+            Input::Stream(conn, bytes) => {
+                self.look(now, conn);
+                self.core.handle_stream(now, conn, &bytes);
+                // At once, so that the next input of this batch finds a closed connection closed.
+                self.carry_out();
+            }
+            Input::Datagram(conn, datagram) => {
+                self.look(now, conn);
+                self.core.handle_datagram(now, conn, datagram);
+                self.carry_out();
+            }
+            Input::Closed(conn) => {
+                debug!(conn = conn.0, "gone");
+                self.conns.remove(&conn);
+                self.core.handle_closed(now, conn);
+            }
+            Input::EndpointLost => {}
+        }
+    }
+
+    fn arrival(&mut self, now: Instant, incoming: Box<Incoming>) {
+        let arrival =
+            Arrival { from: incoming.remote_address(), validated: incoming.remote_address_validated() };
+        match self.core.handle_arrival(now, arrival) {
+            (Verdict::Accept, conn) => {
+                self.tasks.spawn(connection::run(conn, incoming, self.sender.clone()));
+            }
+            // The core asks for a Retry only where the address is not proved, and then QUIC allows one.
+            (Verdict::Retry, _) => drop(incoming.retry()),
+            (Verdict::Refuse, _) => incoming.refuse(),
+        }
+    }
+
+    /// Tells the core where a connection comes from now.
+    fn look(&mut self, now: Instant, conn: ConnId) {
+        if let Some(entry) = self.conns.get(&conn) {
+            self.core.handle_observed(now, conn, entry.connection.remote_address());
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = clock::now();
+        let share = self.conns.len().div_ceil(SWEEP_STEPS);
+        let mut next = ConnId(0);
+        let mut seen = 0;
+        for (conn, entry) in self.conns.range(self.swept..) {
+            if seen == share {
+                next = *conn;
+                break;
+            }
+            self.core.handle_observed(now, *conn, entry.connection.remote_address());
+            seen += 1;
+        }
+        self.swept = next;
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send(conn, message) => self.send(conn, &message),
+                Output::Datagram(conn, datagram) => self.datagram(conn, datagram),
+                Output::Close(conn, code, reason) => {
+                    debug!(conn = conn.0, code, reason, "closed");
+                    if let Some(entry) = self.conns.remove(&conn) {
+                        entry.connection.close(VarInt::from_u32(code), reason.as_bytes());
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, message: &ToClient) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        let written = entry.send.as_mut().is_some_and(|send| write(send, &message.to_bytes()));
+        if !written {
+            // Half a frame may be out, so nothing sensible can follow. It is gone, or does not read.
+            let reason = b"does not read what it is sent";
+            entry.connection.close(VarInt::from_u32(close::PROTOCOL), reason);
+        }
+    }
+
+    fn datagram(&self, conn: ConnId, datagram: Bytes) {
+        let Some(Entry { connection, .. }) = self.conns.get(&conn) else { return };
+        // Newer packets are dropped rather than older ones: the inner connection's order stays.
+        let fits = connection.datagram_send_buffer_space() >= datagram.len();
+        if !fits || connection.send_datagram(datagram).is_err() {
+            self.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn publish(&self) {
+        self.stats.send_replace(self.core.stats());
+    }
+
+    /// Ends all connections and waits, not for ever, until the clients have heard of it.
+    async fn drain(mut self) {
+        info!(connections = self.conns.len(), "shutting down");
+        for endpoint in &self.endpoints {
+            endpoint.close(VarInt::from_u32(close::SHUTDOWN), b"the server shuts down");
+        }
+        self.conns.clear();
+        // Tasks that wait for room in the queue must not wait for ever.
+        self.inputs.close();
+        while self.inputs.try_recv().is_ok() {}
+        let idle = async {
+            for endpoint in &self.endpoints {
+                endpoint.wait_idle().await;
+            }
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if timeout(DRAIN_TIMEOUT, idle).await.is_err() {
+            debug!("not all clients confirmed the end in time");
+        }
+    }
+}
+
+/// Hands over what one endpoint accepts.
+async fn accept(endpoint: Endpoint, hub: mpsc::Sender<Input>) {
+    while let Some(incoming) = endpoint.accept().await {
+        if hub.send(Input::Incoming(Box::new(incoming))).await.is_err() {
+            return;
+        }
+    }
+    // During a shutdown nobody listens any more.
+    let _ = hub.send(Input::EndpointLost).await;
+}
+
+/// Writes all of `bytes` or tells that they do not fit. The stream's send window is the queue.
+fn write(send: &mut SendStream, mut bytes: &[u8]) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    while !bytes.is_empty() {
+        match pin!(send.write(bytes)).poll(&mut context) {
+            Poll::Ready(Ok(written)) => bytes = &bytes[written..],
+            Poll::Ready(Err(_)) | Poll::Pending => return false,
+        }
+    }
+    true
+}
+
+async fn until(timer: Option<Instant>) {
+    match timer {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The addresses that endpoints listen on.
+pub(super) fn local_addrs(endpoints: &[Endpoint]) -> std::io::Result<Vec<SocketAddr>> {
+    endpoints.iter().map(Endpoint::local_addr).collect()
+}
