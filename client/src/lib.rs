@@ -1,1 +1,5 @@
 //! client
+
+pub mod data_dir;
+pub mod log;
+pub mod store;
