@@ -1,2 +1,9 @@
-//! client
+//! The Hobnob client: *net* (sockets, paths), *log* (conversations and their exchange), *store* (SQLite), *engine* (one
+//! interface over them) and *ui* (front ends on the engine).
+
+pub mod data_dir;
+pub mod engine;
+pub mod log;
 pub mod net;
+pub mod store;
+pub mod ui;

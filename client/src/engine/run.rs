@@ -1,0 +1,212 @@
+//! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
+
+use std::collections::BTreeMap;
+
+use common::identity::PeerId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::session::{self, Labelled, Report, SessionNumber};
+use super::{Event, LivePeers};
+use crate::log::exchange::ExchangeEvent;
+use crate::net::{self, Link, Net, ServerTarget};
+use crate::store::{Meeting, Store, StoreError};
+
+/// Reports of sessions that wait.
+const QUEUE_LEN: usize = 256;
+
+/// What the engine's parts share.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) store: Store,
+    pub(super) net: Net,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) name: String,
+    pub(super) wall_clock: fn() -> u64,
+}
+
+struct Session {
+    number: SessionNumber,
+    task: AbortHandle,
+    greeted: bool,
+}
+
+struct Engine {
+    context: Context,
+    live: watch::Sender<LivePeers>,
+    server: Option<ServerTarget>,
+    sessions: BTreeMap<PeerId, Session>,
+    numbers: SessionNumber,
+    contacts: Vec<PeerId>,
+    names: BTreeMap<PeerId, String>,
+    reports: mpsc::Sender<Labelled>,
+    tasks: JoinSet<()>,
+}
+
+/// Runs until the network ends.
+pub(super) async fn run(
+    context: Context,
+    mut net_events: mpsc::Receiver<net::Event>,
+    live: watch::Sender<LivePeers>,
+    server: Option<ServerTarget>,
+    meet: bool,
+) {
+    let (reports, mut report_queue) = mpsc::channel(QUEUE_LEN);
+    let mut engine = Engine {
+        context,
+        live,
+        server,
+        sessions: BTreeMap::new(),
+        numbers: 0,
+        contacts: Vec::new(),
+        names: BTreeMap::new(),
+        reports,
+        tasks: JoinSet::new(),
+    };
+    if let Err(error) = engine.begin(meet).await {
+        engine.emit(Event::Error { message: error.to_string() }).await;
+    }
+    loop {
+        tokio::select! {
+            event = net_events.recv() => match event {
+                Some(event) => engine.handle_net(event).await,
+                None => return,
+            },
+            Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
+        }
+        while engine.tasks.try_join_next().is_some() {}
+    }
+}
+
+impl Engine {
+    async fn emit(&self, event: Event) {
+        // Without a front end there is nobody to tell.
+        let _ = self.context.events.send(event).await;
+    }
+
+    /// Shows us to our contacts; who has none waits in the lobby.
+    async fn begin(&mut self, meet: bool) -> Result<(), StoreError> {
+        let contacts = self.context.store.contacts().await?;
+        self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
+        self.contacts = contacts.into_iter().map(|contact| contact.peer).collect();
+        self.context.net.watch(self.contacts.clone()).await;
+        if self.server.is_some() && (meet || self.contacts.is_empty()) {
+            self.context.net.lobby(true, self.contacts.clone()).await;
+            self.emit(Event::Waiting).await;
+        }
+        Ok(())
+    }
+
+    async fn handle_net(&mut self, event: net::Event) {
+        match event {
+            net::Event::ServerUp { key, address, observed } => {
+                self.pin(key).await;
+                self.emit(Event::ServerUp { key, address, observed }).await;
+            }
+            net::Event::ServerDown { error, retry } => {
+                self.live.send_modify(|live| live.values_mut().for_each(|peer| peer.online = false));
+                self.emit(Event::ServerDown { error, retry }).await;
+            }
+            net::Event::Connected(link) => self.start_session(link),
+            net::Event::Closed { peer, reason } => self.end_session(peer, reason).await,
+            net::Event::Path(change) => self.emit(Event::Path(change)).await,
+            net::Event::Unreachable { peer, reason } => self.emit(Event::Unreachable { peer, reason }).await,
+            net::Event::Paired(peer) => self.emit(Event::Paired { peer }).await,
+            net::Event::Presence { peer, online } => {
+                self.live.send_modify(|live| live.entry(peer).or_default().online = online);
+                self.emit(Event::Presence { peer, online }).await;
+            }
+        }
+    }
+
+    async fn pin(&self, key: PeerId) {
+        let Some(target) = &self.server else { return };
+        if let Err(error) = self.context.store.set_pin(&target.address, key).await {
+            self.emit(Event::Error { message: format!("the server's key was not saved: {error}") }).await;
+        }
+    }
+
+    fn start_session(&mut self, link: Link) {
+        self.numbers += 1;
+        let (peer, number) = (link.peer, self.numbers);
+        let (reports, mut queue) = mpsc::channel(QUEUE_LEN);
+        let labelled = self.reports.clone();
+        let context = self.context.clone();
+        let task = self.tasks.spawn(async move {
+            let forward = async {
+                while let Some(report) = queue.recv().await {
+                    // The engine outlives its sessions.
+                    let _ = labelled.send((peer, number, report)).await;
+                }
+            };
+            tokio::join!(session::run(context, link, reports), forward);
+        });
+        if let Some(old) = self.sessions.insert(peer, Session { number, task, greeted: false }) {
+            old.task.abort();
+        }
+    }
+
+    async fn end_session(&mut self, peer: PeerId, reason: String) {
+        let Some(session) = self.sessions.remove(&peer) else { return };
+        session.task.abort();
+        self.live.send_modify(|live| {
+            live.entry(peer).or_default().words = None;
+        });
+        if session.greeted {
+            self.emit(Event::Disconnected { peer, reason }).await;
+        }
+    }
+
+    async fn handle_report(&mut self, peer: PeerId, number: SessionNumber, report: Report) {
+        match report {
+            Report::Greeted { name, words } => {
+                let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.number == number) else { return };
+                if !std::mem::replace(&mut session.greeted, true) {
+                    self.handle_greeted(peer, name, words).await;
+                }
+            }
+            // What the log reports has happened, whatever became of the session.
+            Report::Log(event) => self.handle_log(peer, event).await,
+        }
+    }
+
+    async fn handle_greeted(&mut self, peer: PeerId, given_name: String, words: String) {
+        let is_new = !self.contacts.contains(&peer);
+        let now_ms = (self.context.wall_clock)();
+        let meeting = Meeting { peer, given_name, now_ms, endpoints: None };
+        let name = match self.remember(meeting).await {
+            Ok(name) => name,
+            Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
+        };
+        if is_new {
+            self.contacts.push(peer);
+            self.context.net.watch(self.contacts.clone()).await;
+        }
+        self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
+        self.emit(Event::Connected { peer, name, words, is_new }).await;
+        if let Some(path) = self.context.net.path(peer) {
+            self.emit(Event::Path(path)).await;
+        }
+    }
+
+    /// Stores a meeting; returns the name under which the peer is shown.
+    async fn remember(&mut self, meeting: Meeting) -> Result<String, StoreError> {
+        let peer = meeting.peer;
+        self.context.store.meet(meeting).await?;
+        let contacts = self.context.store.contacts().await?;
+        let name = contacts.iter().find(|contact| contact.peer == peer).map(crate::store::Contact::name);
+        let name = name.unwrap_or_else(|| peer.short());
+        self.names.insert(peer, name.clone());
+        Ok(name)
+    }
+
+    async fn handle_log(&mut self, peer: PeerId, event: ExchangeEvent) {
+        match event {
+            ExchangeEvent::Message(message) => {
+                let author = self.names.get(&message.author).cloned().unwrap_or_else(|| message.author.short());
+                self.emit(Event::Message { message, author }).await;
+            }
+            ExchangeEvent::State { id, state } => self.emit(Event::State { id, peer, state }).await,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One connected peer: greetings and candidates on the control stream, messages on the log stream.
+
+use bytes::BytesMut;
+use common::frame::{self, Message as _};
+use common::identity::PeerId;
+use common::stun::check::Side;
+use common::text;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::{mpsc, watch};
+
+use super::Event;
+use super::run::Context;
+use super::wire::{Candidates, Hello, MAX_CANDIDATES, StreamKind, ToPeer};
+use crate::log::exchange::{self, ExchangeEvent};
+use crate::net::{Handshake, Link, close, words_of};
+
+/// Events of the log that wait for the engine.
+const QUEUE_LEN: usize = 256;
+/// Bytes read from the control stream at once.
+const READ_LEN: usize = 4096;
+
+/// What a session tells the engine.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Greeted and proven.
+    Greeted { name: String, words: String },
+    /// From the log.
+    Log(ExchangeEvent),
+}
+
+/// Why a session ended other than by the connection's end.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    /// The connection ended; the network reports that itself.
+    #[error("the connection ended")]
+    Connection,
+    /// Early data was refused: everything is to be opened anew.
+    #[error("early data was refused")]
+    EarlyRejected,
+    /// The peer broke the protocol.
+    #[error("{0}")]
+    Protocol(String),
+    /// Our own side failed.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// Serves `link` until its connection ends. Reports are labelled by the caller's channel.
+pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Report>) {
+    loop {
+        match serve(&context, &link, &reports).await {
+            Err(SessionError::EarlyRejected) => {}
+            Err(SessionError::Protocol(reason)) => {
+                link.connection.close(VarInt::from_u32(close::PROTOCOL), reason.as_bytes());
+                return;
+            }
+            Err(SessionError::Local(message)) => {
+                let _ = context.events.send(Event::Error { message }).await;
+                link.connection.close(VarInt::from_u32(close::REPLACED), b"trouble on the other side");
+                return;
+            }
+            Ok(()) | Err(SessionError::Connection) => return,
+        }
+    }
+}
+
+async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -> Result<(), SessionError> {
+    let [control, log] = streams(link).await?;
+    let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
+    let me = context.store.me();
+    let exchange = exchange::run(context.store.clone(), me, link.peer, log.1, log.0, events);
+    let forward = async {
+        while let Some(event) = log_events.recv().await {
+            let _ = reports.send(Report::Log(event)).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        result = greet(context, link, control, reports) => result,
+        result = exchange => match result {
+            Ok(()) => Err(SessionError::Connection),
+            Err(error) => Err(sort(link, &error)),
+        },
+        () = forward => Ok(()),
+        () = early_rejected(link.handshake.clone()) => Err(SessionError::EarlyRejected),
+    }
+}
+
+/// Whose fault an error of the log stream was.
+fn sort(link: &Link, error: &exchange::ExchangeError) -> SessionError {
+    match error {
+        exchange::ExchangeError::Io(_) if link.connection.close_reason().is_some() => SessionError::Connection,
+        exchange::ExchangeError::Io(error) if is_early_rejected(link) => {
+            let _ = error;
+            SessionError::EarlyRejected
+        }
+        exchange::ExchangeError::Store(error) => SessionError::Local(error.to_string()),
+        other => SessionError::Protocol(other.to_string()),
+    }
+}
+
+fn is_early_rejected(link: &Link) -> bool {
+    *link.handshake.borrow() == Handshake::EarlyRejected
+}
+
+/// Ends when the early data that this session began with turns out to be refused; never for a session that began
+/// after that.
+async fn early_rejected(mut handshake: watch::Receiver<Handshake>) {
+    if *handshake.borrow() == Handshake::Early
+        && let Ok(state) = handshake.wait_for(|state| *state != Handshake::Early).await
+        && *state == Handshake::EarlyRejected
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+type Stream = (SendStream, RecvStream);
+
+/// The control and the log stream. The dialling side opens them and labels each with its kind.
+async fn streams(link: &Link) -> Result<[Stream; 2], SessionError> {
+    let connection = &link.connection;
+    match link.side {
+        Side::Dialer => {
+            let control = open(connection, StreamKind::Control).await?;
+            let log = open(connection, StreamKind::Log).await?;
+            Ok([control, log])
+        }
+        Side::Acceptor => {
+            let (mut control, mut log) = (None, None);
+            loop {
+                let (mut send, mut recv) = connection.accept_bi().await.map_err(|_| SessionError::Connection)?;
+                let mut kind = [0];
+                recv.read_exact(&mut kind).await.map_err(|_| SessionError::Connection)?;
+                match kind[0] {
+                    k if k == StreamKind::Control as u8 => control = Some((send, recv)),
+                    k if k == StreamKind::Log as u8 => log = Some((send, recv)),
+                    _ => {
+                        // A newer peer's stream: it learns that we do not have it.
+                        let _ = send.reset(VarInt::from_u32(close::PROTOCOL));
+                        let _ = recv.stop(VarInt::from_u32(close::PROTOCOL));
+                    }
+                }
+                if let (Some(_), Some(_)) = (&control, &log)
+                    && let (Some(control), Some(log)) = (control.take(), log.take())
+                {
+                    return Ok([control, log]);
+                }
+            }
+        }
+    }
+}
+
+async fn open(connection: &Connection, kind: StreamKind) -> Result<Stream, SessionError> {
+    let (mut send, recv) = connection.open_bi().await.map_err(|_| SessionError::Connection)?;
+    send.write_all(&[kind as u8]).await.map_err(|_| SessionError::Connection)?;
+    Ok((send, recv))
+}
+
+/// The control stream: our greeting at once, our addresses when the handshake is complete, the peer's whenever
+/// they come.
+async fn greet(
+    context: &Context,
+    link: &Link,
+    (mut send, mut recv): Stream,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), SessionError> {
+    let ended = |_| SessionError::Connection;
+    if link.side == Side::Acceptor {
+        // Our name is for the proven peer alone.
+        complete(link).await?;
+    }
+    let hello = ToPeer::from(Hello { name: context.name.clone(), features: Vec::new() });
+    send.write_all(&hello.to_bytes()).await.map_err(ended)?;
+    complete(link).await?;
+    let mut addrs = context.net.local_candidates();
+    addrs.truncate(MAX_CANDIDATES);
+    send.write_all(&ToPeer::from(Candidates { addrs }).to_bytes()).await.map_err(ended)?;
+
+    let mut buffer = BytesMut::new();
+    loop {
+        while let Some(frame) =
+            frame::take(&mut buffer).map_err(|error| SessionError::Protocol(error.to_string()))?
+        {
+            handle(context, link, frame, reports).await;
+        }
+        match recv.read_chunk(READ_LEN, true).await {
+            Ok(Some(chunk)) => buffer.extend_from_slice(&chunk.bytes),
+            Ok(None) => return Err(SessionError::Protocol("the control stream was ended".to_owned())),
+            Err(_) => return Err(SessionError::Connection),
+        }
+    }
+}
+
+async fn complete(link: &Link) -> Result<(), SessionError> {
+    let mut handshake = link.handshake.clone();
+    handshake.wait_for(|state| *state != Handshake::Early).await.map(drop).map_err(|_| SessionError::Connection)
+}
+
+async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::Sender<Report>) {
+    match frame {
+        ToPeer::Hello(hello) => {
+            let name = text::one_line(&hello.name, text::MAX_NAME);
+            let words = words_of(&link.connection).map(|words| words.join(" ")).unwrap_or_default();
+            let _ = reports.send(Report::Greeted { name, words }).await;
+        }
+        ToPeer::Candidates(Candidates { mut addrs }) => {
+            addrs.truncate(MAX_CANDIDATES);
+            context.net.add_candidates(link.peer, addrs).await;
+        }
+    }
+}
+
+/// A session's number, so that reports of one that was replaced are told apart.
+pub(super) type SessionNumber = u64;
+
+/// A report with its sender.
+pub(super) type Labelled = (PeerId, SessionNumber, Report);

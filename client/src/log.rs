@@ -1,0 +1,14 @@
+//! The conversation log: signed messages that name their parents, the rule that takes them in, and the stream on
+//! which two peers exchange them (`docs/protocol.md` §7).
+//!
+//! Everything here but [`exchange`] is pure: no clock, no randomness, no file. What is kept, and where, is the
+//! business of [`crate::store`], which drives [`ingest`] inside its transactions.
+
+pub mod exchange;
+pub mod id;
+pub mod ingest;
+pub mod message;
+pub mod wire;
+
+pub use id::{ConversationId, MessageId};
+pub use message::{Content, DisplayOrder, Head, MAX_TEXT_LEN, Message, MessageError, SignedMessage};

@@ -1,0 +1,117 @@
+//! What two peers say to each other on the stream of the log (`docs/protocol.md` §7.2).
+
+use common::messages;
+use serde::{Deserialize, Serialize};
+
+use super::id::MessageId;
+use super::ingest::Invalid;
+use super::message::{MAX_SIGNED_LEN, MessageError};
+
+/// Ids that one [`Ack`] or [`Want`] may hold, 34 bytes each.
+pub const MAX_IDS: usize = 256;
+/// The largest frame of this stream: the longest message and the names around it.
+pub const MAX_FRAME_LEN: usize = MAX_SIGNED_LEN + 64;
+
+/// A signed message, as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carry {
+    /// The signed bytes.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// The sender of this frame has committed these messages: it will have them after a power cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// At most [`MAX_IDS`].
+    pub ids: Vec<MessageId>,
+}
+
+/// The sender of this frame lacks these parents of messages it has. Whoever holds them may answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// At most [`MAX_IDS`].
+    pub ids: Vec<MessageId>,
+}
+
+/// The sender of this frame will never take this message; sending it again is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// The message.
+    pub id: MessageId,
+    /// Why.
+    pub reason: RefuseReason,
+}
+
+/// Why a message was refused. A number, so that newer reasons do not break older readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefuseReason(pub u8);
+
+impl RefuseReason {
+    /// The bytes are no message.
+    pub const MALFORMED: Self = Self(1);
+    /// The message has a format that this side does not read.
+    pub const VERSION: Self = Self(2);
+    /// The signature is not the author's.
+    pub const SIGNATURE: Self = Self(3);
+    /// The conversation is unknown, or author or bearer is no member.
+    pub const NOT_MEMBER: Self = Self(4);
+    /// The depth or the parents are wrong.
+    pub const GRAPH: Self = Self(5);
+}
+
+impl From<&Invalid> for RefuseReason {
+    fn from(invalid: &Invalid) -> Self {
+        match invalid {
+            Invalid::Malformed(MessageError::Version(_)) => Self::VERSION,
+            Invalid::Malformed(MessageError::Signature) => Self::SIGNATURE,
+            Invalid::Malformed(_) => Self::MALFORMED,
+            Invalid::UnknownConversation | Invalid::BearerNotMember | Invalid::AuthorNotMember => {
+                Self::NOT_MEMBER
+            }
+            Invalid::ForeignParent | Invalid::Depth { .. } => Self::GRAPH,
+        }
+    }
+}
+
+impl std::fmt::Display for RefuseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::MALFORMED => f.write_str("it is malformed"),
+            Self::VERSION => f.write_str("the other side does not read this format"),
+            Self::SIGNATURE => f.write_str("its signature is wrong"),
+            Self::NOT_MEMBER => f.write_str("somebody is not a member of the conversation"),
+            Self::GRAPH => f.write_str("its place in the conversation is wrong"),
+            Self(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+messages! {
+    /// Between two peers, in both directions.
+    pub enum LogFrame (max MAX_FRAME_LEN) {
+        /// See [`Carry`].
+        Message(Carry) = 1,
+        /// See [`Ack`].
+        Ack(Ack) = 2,
+        /// See [`Want`].
+        Want(Want) = 3,
+        /// See [`Refuse`].
+        Refuse(Refuse) = 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::frame::{Message, take};
+
+    #[test]
+    fn largest_frames_fit() {
+        let carry = LogFrame::from(Carry { bytes: vec![7; MAX_SIGNED_LEN] });
+        let ack = LogFrame::from(Ack { ids: vec![MessageId::of(b"x"); MAX_IDS] });
+        for frame in [carry, ack] {
+            assert_eq!(take(&mut frame.to_bytes().into()).unwrap(), Some(frame));
+        }
+    }
+}

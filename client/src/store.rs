@@ -1,0 +1,488 @@
+//! Everything that must survive: messages, what is still to be delivered, contacts, pinned servers.
+//!
+//! One SQLite database, with one connection that writes ([`writer`], group commit at `synchronous=FULL`) and a few
+//! that read. A [`Store`] is a handle that can be cloned; every method that changes something returns after the
+//! commit. Nothing here knows of sockets or user interfaces.
+
+mod contacts;
+mod conversations;
+mod error;
+mod fault;
+mod graph;
+mod history;
+mod intake;
+mod open;
+mod outbox;
+mod readers;
+mod sql;
+mod writer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use common::identity::{Identity, PeerId};
+use rusqlite::Connection;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+pub use contacts::{Contact, MAX_ENDPOINTS, MAX_NAME_CHARS, Meeting};
+pub use conversations::{Conversation, Fork};
+pub use error::StoreError;
+pub use fault::{Faults, Point};
+pub use graph::MAX_WAITING;
+pub use history::{HistoryRow, MessageRow, Selection};
+pub use intake::Ingested;
+pub use outbox::{OutboxRow, State, Unsent};
+
+use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+use readers::Readers;
+use writer::Writer;
+
+/// Longest name of a setting and longest address of a server, in bytes.
+const MAX_KEY_LEN: usize = 512;
+
+/// How a store is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Pages of 4 KiB that the database may have; beyond that the disk counts as full.
+    pub max_pages: Option<u32>,
+    /// Where to die, for tests.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+/// A handle on the store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    me: PeerId,
+    readers: Readers,
+    /// `None` if the store is open for reading only.
+    writer: Option<Writer>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    faults: Option<Arc<dyn Faults>>,
+    /// Whom to wake when there is something new for a recipient.
+    wakers: Mutex<BTreeMap<PeerId, Arc<Notify>>>,
+    /// The arrival number of the newest delivered message.
+    newest: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.inner.me.short())
+    }
+}
+
+impl Store {
+    /// Opens the database at `path`, or makes it; it belongs to `me` alone. One process may do so at a time (see
+    /// [`crate::data_dir`]).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file is damaged, newer, somebody else's, or cannot be used. It is left as it is then.
+    pub async fn open(path: &Path, me: PeerId) -> Result<Self, StoreError> {
+        Self::open_with(path, me, Options::default()).await
+    }
+
+    /// Like [`Store::open`], with options.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub async fn open_with(path: &Path, me: PeerId, options: Options) -> Result<Self, StoreError> {
+        let file = path.to_owned();
+        let max_pages = options.max_pages;
+        let (conn, newest) = blocking(move || {
+            let conn = open::open(&file, me, open::MIGRATIONS)?;
+            if let Some(pages) = max_pages {
+                conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            }
+            let newest = newest(&conn)?;
+            Ok((conn, newest))
+        })
+        .await?;
+        let (writer, task) = Writer::start(conn, options.faults.clone());
+        Ok(Self::assemble(path, me, Some(writer), Some(task), options.faults, newest))
+    }
+
+    /// Opens an existing database for reading, also while a client runs on it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none, [`StoreError::Older`] if it must be migrated first; else as
+    /// [`Store::open`].
+    pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let file = path.to_owned();
+        let (me, newest) = blocking(move || {
+            let (conn, me) = open::open_read_only(&file, open::MIGRATIONS)?;
+            Ok((me, newest(&conn)?))
+        })
+        .await?;
+        Ok(Self::assemble(path, me, None, None, None, newest))
+    }
+
+    fn assemble(
+        path: &Path,
+        me: PeerId,
+        writer: Option<Writer>,
+        task: Option<JoinHandle<()>>,
+        faults: Option<Arc<dyn Faults>>,
+        newest: u64,
+    ) -> Self {
+        let inner = Inner {
+            me,
+            readers: Readers::new(path),
+            writer,
+            task: Mutex::new(task),
+            faults,
+            wakers: Mutex::default(),
+            newest: watch::Sender::new(newest),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Whose store it is.
+    #[must_use]
+    pub fn me(&self) -> PeerId {
+        self.inner.me
+    }
+
+    /// Finishes what is queued and closes the database. Later calls through any handle get [`StoreError::Closed`].
+    pub async fn close(&self) {
+        if let Some(writer) = &self.inner.writer {
+            writer.close().await;
+        }
+        let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // An error means that the writer panicked, which ended it as well.
+            let _ = task.await;
+        }
+        self.inner.readers.close().await;
+    }
+
+    /// Writes and commits a message: on top of all heads, with an outbox row for each of `recipients`, in one
+    /// transaction. A direct conversation with the one recipient is made if it is new. `label_ms` is the wall
+    /// clock, `nonce` random.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn compose(
+        &self,
+        identity: &Identity,
+        conversation: ConversationId,
+        recipients: &[PeerId],
+        content: Content,
+        label_ms: u64,
+        nonce: u64,
+    ) -> Result<MessageRow, StoreError> {
+        let identity = identity.clone();
+        let me = self.inner.me;
+        if identity.peer_id() != me {
+            return Err(StoreError::WrongIdentity { owner: me.to_string(), me: identity.peer_id() });
+        }
+        let recipients = recipients.to_vec();
+        let draft = intake::Draft { conversation, recipients, content, label_ms, nonce };
+        let this = self.clone();
+        self.writer()?
+            .write(
+                move |conn| intake::compose(conn, &identity, draft),
+                move |row: &MessageRow| {
+                    this.inner.newest.send_replace(row.arrival);
+                    for (recipient, _) in &row.states {
+                        this.waker(*recipient).notify_one();
+                    }
+                },
+            )
+            .await
+    }
+
+    /// Takes in messages that `bearer` handed over, in one transaction; the results are in the same order.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing of the whole was kept then. A message that is wrong is no error but an outcome.
+    pub async fn ingest(
+        &self,
+        bearer: PeerId,
+        messages: Vec<Bytes>,
+        received_ms: u64,
+    ) -> Result<Vec<Ingested>, StoreError> {
+        let me = self.inner.me;
+        let writer = self.writer()?;
+        let checked = blocking(move || Ok(intake::check(messages))).await?;
+        let this = self.clone();
+        writer
+            .write(
+                move |conn| intake::take_in(conn, me, bearer, checked, received_ms),
+                move |results: &Vec<Ingested>| {
+                    let newest =
+                        results.iter().flat_map(|result| &result.delivered).map(|row| row.arrival).max();
+                    if let Some(newest) = newest {
+                        this.inner.newest.send_replace(newest);
+                    }
+                },
+            )
+            .await
+    }
+
+    /// What is to be sent to `recipient`, in order: at most `limit` messages with a sequence above
+    /// `after_sequence`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read; so with all methods that only read.
+    pub async fn outbox(
+        &self,
+        recipient: PeerId,
+        after_sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(move |conn| outbox::open(conn, recipient, after_sequence, limit)).await
+    }
+
+    /// Wakes when a message for `recipient` was committed; for one waiter each.
+    #[must_use]
+    pub fn waker(&self, recipient: PeerId) -> Arc<Notify> {
+        let mut wakers = self.inner.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(wakers.entry(recipient).or_default())
+    }
+
+    /// Moves messages forward to `state` towards `recipient`; returns those that were not that far yet.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then.
+    pub async fn advance(
+        &self,
+        recipient: PeerId,
+        ids: &[MessageId],
+        state: State,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let ids = ids.to_vec();
+        self.write(move |conn| outbox::advance(conn, recipient, &ids, state)).await
+    }
+
+    /// Like [`Store::advance`], without waiting for the commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] or [`StoreError::ReadOnly`].
+    pub async fn advance_soon(
+        &self,
+        recipient: PeerId,
+        ids: Vec<MessageId>,
+        state: State,
+    ) -> Result<(), StoreError> {
+        let work = move |conn: &Connection| outbox::advance(conn, recipient, &ids, state);
+        self.writer()?.enqueue(work, |_: &Vec<MessageId>| ()).await.map(drop)
+    }
+
+    /// Everything that is not delivered yet, in order; at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn unsent(&self, limit: usize) -> Result<Vec<Unsent>, StoreError> {
+        self.read(move |conn| outbox::unsent(conn, limit)).await
+    }
+
+    /// Single messages; those that are not here are left out.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn get(&self, ids: &[MessageId]) -> Result<Vec<MessageRow>, StoreError> {
+        let (me, ids) = (self.inner.me, ids.to_vec());
+        self.read(move |conn| history::get(conn, me, &ids)).await
+    }
+
+    /// The signed form of those of `ids` that are here and whose conversation has `reader` as a member.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn signed_for(
+        &self,
+        reader: PeerId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<SignedMessage>, StoreError> {
+        self.read(move |conn| history::signed_for(conn, reader, &ids)).await
+    }
+
+    /// Messages that are missing in conversations of which `member` is one; at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn missing(&self, member: PeerId, limit: usize) -> Result<Vec<MessageId>, StoreError> {
+        self.read(move |conn| conversations::missing(conn, member, limit)).await
+    }
+
+    /// The heads of a conversation, ascending.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn heads(&self, conversation: ConversationId) -> Result<Vec<MessageId>, StoreError> {
+        self.read(move |conn| {
+            let Some(row) = conversations::row(conn, conversation)? else { return Ok(Vec::new()) };
+            let heads: BTreeSet<_> = conversations::heads(conn, row)?.iter().map(|head| head.id).collect();
+            Ok(heads.into_iter().collect())
+        })
+        .await
+    }
+
+    /// Forks found in a conversation.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn forks(&self, conversation: ConversationId) -> Result<Vec<Fork>, StoreError> {
+        self.read(move |conn| conversations::forks(conn, conversation)).await
+    }
+
+    /// All conversations, oldest first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
+        self.read(conversations::list).await
+    }
+
+    /// The selected part of a conversation, oldest first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn history(&self, selection: Selection) -> Result<Vec<HistoryRow>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| history::history(conn, me, selection)).await
+    }
+
+    /// Delivered messages of all conversations in order of arrival, at most `limit` after the arrival number
+    /// `after`: together with [`Store::newest`] a way to miss nothing and see nothing twice.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn arrived(&self, after: u64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| history::arrived(conn, me, after, limit)).await
+    }
+
+    /// Follows the arrival number of the newest delivered message.
+    #[must_use]
+    pub fn newest(&self) -> watch::Receiver<u64> {
+        self.inner.newest.subscribe()
+    }
+
+    /// Remembers that somebody was met: makes the contact, or renews name, time and endpoints.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then. So with all methods that write.
+    pub async fn meet(&self, meeting: Meeting) -> Result<(), StoreError> {
+        self.write(move |conn| contacts::meet(conn, &meeting)).await
+    }
+
+    /// Gives a contact the user's own name; an empty one takes it away.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`]; else see [`Store::meet`].
+    pub async fn rename(&self, peer: PeerId, own_name: &str) -> Result<(), StoreError> {
+        let own_name = own_name.to_owned();
+        self.write(move |conn| contacts::rename(conn, peer, &own_name)).await
+    }
+
+    /// All contacts, those seen last first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
+        self.read(contacts::list).await
+    }
+
+    /// Contacts that `text` can mean: by whole name, else by the beginning of the key.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn find_contacts(&self, text: &str) -> Result<Vec<Contact>, StoreError> {
+        let text = text.to_owned();
+        self.read(move |conn| contacts::find(conn, &text)).await
+    }
+
+    /// The key that is pinned for the server at `address`, as the user writes it.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn pin(&self, address: &str) -> Result<Option<PeerId>, StoreError> {
+        let address = key(address);
+        self.read(move |conn| contacts::pin(conn, &address)).await
+    }
+
+    /// Pins the key of the server at `address`, in place of an earlier one.
+    ///
+    /// # Errors
+    /// See [`Store::meet`].
+    pub async fn set_pin(&self, address: &str, server: PeerId) -> Result<(), StoreError> {
+        let address = key(address);
+        self.write(move |conn| contacts::set_pin(conn, &address, server)).await
+    }
+
+    /// A setting.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = setting_key(name);
+        self.read(move |conn| contacts::setting(conn, &name)).await
+    }
+
+    /// Changes a setting.
+    ///
+    /// # Errors
+    /// See [`Store::meet`].
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let (name, value) = (setting_key(name), value.to_owned());
+        self.write(move |conn| contacts::set_setting(conn, &name, &value)).await
+    }
+
+    /// A step outside the store at which a test may let the program die.
+    pub(crate) fn reach(&self, point: Point) -> Result<(), StoreError> {
+        match &self.inner.faults {
+            Some(faults) if faults.dies(point) => Err(StoreError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    fn writer(&self) -> Result<&Writer, StoreError> {
+        self.inner.writer.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer()?.write(work, |_| ()).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.readers.read(query).await
+    }
+}
+
+/// A server's address as it is looked up: without case and within its bound.
+fn key(address: &str) -> String {
+    address.chars().take(MAX_KEY_LEN).collect::<String>().to_lowercase()
+}
+
+/// Settings of users and front ends have their own space beside those of the store itself.
+fn setting_key(name: &str) -> String {
+    format!("user.{}", name.chars().take(MAX_KEY_LEN).collect::<String>())
+}
+
+fn newest(conn: &Connection) -> Result<u64, StoreError> {
+    let newest: Option<i64> = conn.query_row("SELECT max(row) FROM messages", [], |row| row.get(0))?;
+    Ok(sql::uint(newest.unwrap_or(0)))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! People this user has met, and servers it trusts.
+
+use std::net::SocketAddr;
+
+use common::identity::PeerId;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::error::StoreError;
+use super::sql::{int, peer, rows, run, uint};
+
+/// Characters of a name that are kept.
+pub const MAX_NAME_CHARS: usize = 64;
+/// Endpoints that are remembered of a contact.
+pub const MAX_ENDPOINTS: usize = 8;
+
+/// Somebody this user has met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Their key.
+    pub peer: PeerId,
+    /// The name they go by; may be empty, and may hold anything: clean it before a terminal shows it.
+    pub given_name: String,
+    /// The name that this user gave them; may be empty.
+    pub own_name: String,
+    /// When they were met.
+    pub first_met_ms: u64,
+    /// When they were connected last.
+    pub last_seen_ms: u64,
+    /// Where they were seen last: a hint.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+impl Contact {
+    /// The name to show: the user's own, else theirs, else the beginning of their key.
+    #[must_use]
+    pub fn name(&self) -> String {
+        [&self.own_name, &self.given_name]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .cloned()
+            .unwrap_or_else(|| self.peer.short())
+    }
+}
+
+/// What is learned of somebody when they connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// Their key.
+    pub peer: PeerId,
+    /// The name they go by; what is beyond [`MAX_NAME_CHARS`] is cut.
+    pub given_name: String,
+    /// Now.
+    pub now_ms: u64,
+    /// Where they are; `None` leaves what is known, and what is beyond [`MAX_ENDPOINTS`] is cut.
+    pub endpoints: Option<Vec<SocketAddr>>,
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(MAX_NAME_CHARS).collect()
+}
+
+pub(super) fn meet(conn: &Connection, meeting: &Meeting) -> Result<(), StoreError> {
+    let endpoints = meeting.endpoints.as_ref().map(|endpoints| {
+        let texts: Vec<_> = endpoints.iter().take(MAX_ENDPOINTS).map(ToString::to_string).collect();
+        texts.join(" ")
+    });
+    run(
+        conn,
+        "INSERT INTO contacts (peer, given_name, own_name, first_met_ms, last_seen_ms, endpoints)
+         VALUES (?1, ?2, '', ?3, ?3, coalesce(?4, ''))
+         ON CONFLICT (peer) DO UPDATE SET given_name = ?2, last_seen_ms = max(last_seen_ms, ?3),
+            endpoints = coalesce(?4, endpoints)",
+        params![meeting.peer.as_bytes(), cut(&meeting.given_name), int(meeting.now_ms), endpoints],
+    )?;
+    Ok(())
+}
+
+pub(super) fn rename(conn: &Connection, peer: PeerId, own_name: &str) -> Result<(), StoreError> {
+    let update = "UPDATE contacts SET own_name = ?2 WHERE peer = ?1";
+    match run(conn, update, params![peer.as_bytes(), cut(own_name)])? {
+        0 => Err(StoreError::UnknownContact(peer)),
+        _ => Ok(()),
+    }
+}
+
+fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
+    let endpoints: String = row.get(5)?;
+    Ok(Contact {
+        peer: peer(row, 0)?,
+        given_name: row.get(1)?,
+        own_name: row.get(2)?,
+        first_met_ms: uint(row.get(3)?),
+        last_seen_ms: uint(row.get(4)?),
+        endpoints: endpoints.split_whitespace().filter_map(|text| text.parse().ok()).collect(),
+    })
+}
+
+/// All contacts, those seen last first.
+pub(super) fn list(conn: &Connection) -> Result<Vec<Contact>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT peer, given_name, own_name, first_met_ms, last_seen_ms, endpoints FROM contacts
+         ORDER BY last_seen_ms DESC, peer",
+    )?;
+    rows(query, [], contact)
+}
+
+/// Contacts whom `text` can mean: by whole name if there are any, else by the beginning of the key.
+pub(super) fn find(conn: &Connection, text: &str) -> Result<Vec<Contact>, StoreError> {
+    let all = list(conn)?;
+    let wanted = text.to_lowercase();
+    let named = |contact: &&Contact| {
+        [&contact.own_name, &contact.given_name].iter().any(|name| name.to_lowercase() == wanted)
+    };
+    let by_name: Vec<_> = all.iter().filter(named).cloned().collect();
+    if !by_name.is_empty() || wanted.is_empty() {
+        return Ok(by_name);
+    }
+    Ok(all.into_iter().filter(|contact| contact.peer.to_string().starts_with(&wanted)).collect())
+}
+
+/// The key that is pinned for a server.
+pub(super) fn pin(conn: &Connection, address: &str) -> Result<Option<PeerId>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT key FROM servers WHERE address = ?1")?;
+    Ok(query.query_row(params![address], |row| peer(row, 0)).optional()?)
+}
+
+/// Pins a server's key, in place of an earlier one.
+pub(super) fn set_pin(conn: &Connection, address: &str, key: PeerId) -> Result<(), StoreError> {
+    let insert = "INSERT INTO servers (address, key) VALUES (?1, ?2)
+         ON CONFLICT (address) DO UPDATE SET key = ?2";
+    run(conn, insert, params![address, key.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn setting(conn: &Connection, name: &str) -> Result<Option<String>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+    Ok(query.query_row(params![name], |row| row.get(0)).optional()?)
+}
+
+pub(super) fn set_setting(conn: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+    let insert = "INSERT INTO settings (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = ?2";
+    run(conn, insert, params![name, value])?;
+    Ok(())
+}

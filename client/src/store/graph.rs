@@ -1,0 +1,223 @@
+//! The message graph in SQLite, as [`crate::log::ingest`] wants it.
+
+use std::collections::{BTreeSet, BinaryHeap};
+
+use common::identity::PeerId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::StoreError;
+use super::sql::{conversation_id, int, message_id, rows, run, signed, uint};
+use crate::log::ingest::{Graph, Known};
+use crate::log::{MessageId, SignedMessage};
+
+/// Messages of one bearer that may wait for their parents at a time. Honest peers send parents first.
+pub const MAX_WAITING: usize = 1024;
+/// Messages that are looked at to find out whether a message descends from its author's last one; beyond that
+/// nobody is accused.
+const MAX_WALK: usize = 512;
+/// Tips that are kept of one author; an honest one has one.
+const MAX_TIPS: usize = 8;
+/// Forks that are recorded of one conversation: proof enough.
+const MAX_FORKS: i64 = 64;
+
+/// The graph of all conversations, inside a transaction, while messages from `bearer` come in.
+pub(super) struct SqlGraph<'a> {
+    pub(super) conn: &'a Connection,
+    /// Row of the conversation of the message that is taken in.
+    pub(super) conversation: i64,
+    pub(super) bearer: PeerId,
+    pub(super) received_ms: u64,
+}
+
+impl Graph for SqlGraph<'_> {
+    type Error = StoreError;
+
+    fn find(&mut self, id: MessageId) -> Result<Option<Known>, StoreError> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT c.id, m.depth FROM messages m JOIN conversations c ON c.row = m.conversation
+             WHERE m.id = ?1",
+        )?;
+        let delivered = query
+            .query_row(params![id.as_bytes()], |row| {
+                Ok(Known::Delivered { conversation: conversation_id(row, 0)?, depth: uint(row.get(1)?) })
+            })
+            .optional()?;
+        if delivered.is_some() {
+            return Ok(delivered);
+        }
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM waiting WHERE id = ?1")?;
+        Ok(query.exists(params![id.as_bytes()])?.then_some(Known::Waiting))
+    }
+
+    fn deliver(&mut self, message: &SignedMessage) -> Result<(), StoreError> {
+        insert(self.conn, self.conversation, message, self.received_ms).map(|_| ())
+    }
+
+    fn hold(&mut self, message: &SignedMessage, absent: &[MessageId]) -> Result<bool, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT count(*) FROM waiting WHERE bearer = ?1")?;
+        let held: i64 = query.query_row(params![self.bearer.as_bytes()], |row| row.get(0))?;
+        if usize::try_from(held).is_ok_and(|held| held >= MAX_WAITING) {
+            return Ok(false);
+        }
+        run(
+            self.conn,
+            "INSERT INTO waiting (id, conversation, bearer, signed) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                message.id().as_bytes(),
+                self.conversation,
+                self.bearer.as_bytes(),
+                message.bytes().as_ref()
+            ],
+        )?;
+        let row = self.conn.last_insert_rowid();
+        for parent in absent {
+            let insert = "INSERT INTO gaps (parent, child) VALUES (?1, ?2)";
+            run(self.conn, insert, params![parent.as_bytes(), row])?;
+        }
+        Ok(true)
+    }
+
+    fn release(&mut self, parent: MessageId) -> Result<Vec<SignedMessage>, StoreError> {
+        let children = self.children(parent)?;
+        if children.is_empty() {
+            return Ok(Vec::new());
+        }
+        run(self.conn, "DELETE FROM gaps WHERE parent = ?1", params![parent.as_bytes()])?;
+        let mut free = Vec::new();
+        for (row, _) in children {
+            let mut query = self.conn.prepare_cached(
+                "DELETE FROM waiting WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM gaps WHERE child = ?1)
+                 RETURNING signed",
+            )?;
+            let bytes: Option<Vec<u8>> = query.query_row(params![row], |row| row.get(0)).optional()?;
+            free.extend(bytes.map(signed).transpose()?);
+        }
+        Ok(free)
+    }
+
+    fn abandon(&mut self, parent: MessageId) -> Result<Vec<MessageId>, StoreError> {
+        let children = self.children(parent)?;
+        for (row, _) in &children {
+            run(self.conn, "DELETE FROM waiting WHERE row = ?1", params![row])?;
+        }
+        Ok(children.into_iter().map(|(_, id)| id).collect())
+    }
+}
+
+impl SqlGraph<'_> {
+    fn children(&self, parent: MessageId) -> Result<Vec<(i64, MessageId)>, StoreError> {
+        let query = self.conn.prepare_cached(
+            "SELECT w.row, w.id FROM gaps g JOIN waiting w ON w.row = g.child WHERE g.parent = ?1",
+        )?;
+        rows(query, params![parent.as_bytes()], |row| Ok((row.get(0)?, message_id(row, 1)?)))
+    }
+}
+
+/// Makes a message part of its conversation: its row, its edges, the heads and the author's tips. Its parents are
+/// there. Returns its row.
+pub(super) fn insert(
+    conn: &Connection,
+    conversation: i64,
+    message: &SignedMessage,
+    received_ms: u64,
+) -> Result<i64, StoreError> {
+    let content = message.message();
+    run(
+        conn,
+        "INSERT INTO messages (id, conversation, author, depth, label_ms, received_ms, kind, signed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            message.id().as_bytes(),
+            conversation,
+            content.author.as_bytes(),
+            int(content.depth),
+            int(content.label_ms),
+            int(received_ms),
+            content.content.kind(),
+            message.bytes().as_ref()
+        ],
+    )?;
+    let row = conn.last_insert_rowid();
+    let mut parents = Vec::with_capacity(content.parents.len());
+    for parent in &content.parents {
+        let mut query = conn.prepare_cached("SELECT row, depth FROM messages WHERE id = ?1")?;
+        let found: Node = query.query_row(params![parent.as_bytes()], |row| {
+            Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
+        })?;
+        run(conn, "INSERT INTO edges (child, parent) VALUES (?1, ?2)", params![row, found.row])?;
+        run(
+            conn,
+            "DELETE FROM heads WHERE conversation = ?1 AND message = ?2",
+            params![conversation, found.row],
+        )?;
+        parents.push(found);
+    }
+    run(conn, "INSERT INTO heads (conversation, message) VALUES (?1, ?2)", params![conversation, row])?;
+    move_tips(conn, conversation, content.author, row, &parents)?;
+    Ok(row)
+}
+
+/// A message on the way up the graph; the deepest is looked at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Node {
+    depth: u64,
+    row: i64,
+}
+
+/// Makes `row` a tip of its author in place of those from which it descends; any other is a fork.
+fn move_tips(
+    conn: &Connection,
+    conversation: i64,
+    author: PeerId,
+    row: i64,
+    parents: &[Node],
+) -> Result<(), StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT t.message, m.depth FROM tips t JOIN messages m ON m.row = t.message
+         WHERE t.conversation = ?1 AND t.author = ?2 ORDER BY t.message",
+    )?;
+    let tips = rows(query, params![conversation, author.as_bytes()], |row| {
+        Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
+    })?;
+    let forked = unrelated(conn, &tips, parents)?;
+    for tip in &forked {
+        let insert = "INSERT INTO forks (first, second) SELECT ?1, ?2 WHERE
+             (SELECT count(*) FROM forks f JOIN messages m ON m.row = f.first WHERE m.conversation = ?3) < ?4";
+        run(conn, insert, params![tip.row, row, conversation, MAX_FORKS])?;
+    }
+    // An author with more tips than are kept has misbehaved often enough: the oldest are forgotten.
+    let keep_from = (forked.len() + 1).saturating_sub(MAX_TIPS);
+    let kept = &forked[keep_from..];
+    for tip in tips.iter().filter(|tip| !kept.contains(tip)) {
+        let delete = "DELETE FROM tips WHERE conversation = ?1 AND author = ?2 AND message = ?3";
+        run(conn, delete, params![conversation, author.as_bytes(), tip.row])?;
+    }
+    let insert = "INSERT INTO tips (conversation, author, message) VALUES (?1, ?2, ?3)";
+    run(conn, insert, params![conversation, author.as_bytes(), row])?;
+    Ok(())
+}
+
+/// Those of `tips` that are no ancestors of a message with these parents; none if that takes too long to find out.
+fn unrelated(conn: &Connection, tips: &[Node], parents: &[Node]) -> Result<Vec<Node>, StoreError> {
+    let mut left: BTreeSet<Node> = tips.iter().copied().collect();
+    let mut seen: BTreeSet<i64> = parents.iter().map(|node| node.row).collect();
+    let mut queue: BinaryHeap<Node> = parents.iter().copied().collect();
+    while let Some(node) = queue.pop() {
+        left.remove(&node);
+        // The first is the one of least depth; nothing of that depth or less can descend from any that is left.
+        let Some(lowest) = left.first() else { break };
+        if node.depth <= lowest.depth {
+            continue;
+        }
+        if seen.len() > MAX_WALK {
+            return Ok(Vec::new());
+        }
+        let query = conn.prepare_cached(
+            "SELECT m.row, m.depth FROM edges e JOIN messages m ON m.row = e.parent WHERE e.child = ?1",
+        )?;
+        let above =
+            rows(query, params![node.row], |row| Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) }))?;
+        queue.extend(above.into_iter().filter(|node| seen.insert(node.row)));
+    }
+    Ok(left.into_iter().collect())
+}

@@ -1,0 +1,166 @@
+//! What is still to be delivered, and how far each message got towards each recipient.
+
+use bytes::Bytes;
+use common::identity::PeerId;
+use rusqlite::{Connection, params};
+
+use super::error::StoreError;
+use super::sql::{int, limit, message_id, peer, rows, run, uint};
+use crate::log::MessageId;
+
+/// How far a message got towards one recipient. States only go forward, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Durable here, not sent.
+    Pending,
+    /// Written to a connection; the other side has not confirmed it.
+    Sent,
+    /// The other side will never take it. It is not sent again.
+    Refused,
+    /// The other side has committed it.
+    Delivered,
+    /// The other side has shown it.
+    Read,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Refused, Self::Delivered, Self::Read];
+
+    /// The number in the database; gaps leave room.
+    pub(super) const fn number(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::Sent => 10,
+            Self::Refused => 20,
+            Self::Delivered => 30,
+            Self::Read => 40,
+        }
+    }
+
+    pub(super) fn from_number(number: i64) -> Self {
+        // Numbers between ours would be steps that a later version added: as far as the one below.
+        Self::ALL.into_iter().rev().find(|state| state.number() <= number).unwrap_or(Self::Pending)
+    }
+
+    /// The word that users and scripts see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A message that is to be sent to a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Local order of everything that goes out.
+    pub sequence: u64,
+    /// The message.
+    pub id: MessageId,
+    /// Its signed bytes.
+    pub bytes: Bytes,
+}
+
+/// A message that some recipient has not confirmed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent {
+    /// Local order of everything that goes out.
+    pub sequence: u64,
+    /// The message.
+    pub id: MessageId,
+    /// The recipient.
+    pub recipient: PeerId,
+    /// How far it got.
+    pub state: State,
+}
+
+/// Puts a message into the outbox for `recipient`.
+pub(super) fn insert(conn: &Connection, message: i64, recipient: PeerId) -> Result<(), StoreError> {
+    let insert = "INSERT INTO outbox (message, recipient, state) VALUES (?1, ?2, ?3)";
+    run(conn, insert, params![message, recipient.as_bytes(), State::Pending.number()])?;
+    Ok(())
+}
+
+/// What is to be sent to `recipient`, in order, beginning after `after`; at most `max` messages.
+pub(super) fn open(
+    conn: &Connection,
+    recipient: PeerId,
+    after: u64,
+    max: usize,
+) -> Result<Vec<OutboxRow>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT o.sequence, m.id, m.signed FROM outbox o JOIN messages m ON m.row = o.message
+         WHERE o.recipient = ?1 AND o.state < 20 AND o.sequence > ?2 ORDER BY o.sequence LIMIT ?3",
+    )?;
+    rows(query, params![recipient.as_bytes(), int(after), limit(max)], |row| {
+        let bytes: Vec<u8> = row.get(2)?;
+        Ok(OutboxRow { sequence: uint(row.get(0)?), id: message_id(row, 1)?, bytes: bytes.into() })
+    })
+}
+
+/// Moves messages forward to `state` towards `recipient`; returns those that moved.
+pub(super) fn advance(
+    conn: &Connection,
+    recipient: PeerId,
+    ids: &[MessageId],
+    state: State,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut moved = Vec::new();
+    for id in ids {
+        let update = "UPDATE outbox SET state = ?3 WHERE recipient = ?1 AND state < ?3
+             AND message = (SELECT row FROM messages WHERE id = ?2)";
+        if run(conn, update, params![recipient.as_bytes(), id.as_bytes(), state.number()])? > 0 {
+            moved.push(*id);
+        }
+    }
+    Ok(moved)
+}
+
+/// Everything that is not delivered yet, in order; at most `max`.
+pub(super) fn unsent(conn: &Connection, max: usize) -> Result<Vec<Unsent>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT o.sequence, m.id, o.recipient, o.state FROM outbox o JOIN messages m ON m.row = o.message
+         WHERE o.state < 20 ORDER BY o.sequence LIMIT ?1",
+    )?;
+    rows(query, params![limit(max)], |row| {
+        Ok(Unsent {
+            sequence: uint(row.get(0)?),
+            id: message_id(row, 1)?,
+            recipient: peer(row, 2)?,
+            state: State::from_number(row.get(3)?),
+        })
+    })
+}
+
+/// How far one message got towards each of its recipients.
+pub(super) fn states(conn: &Connection, message: i64) -> Result<Vec<(PeerId, State)>, StoreError> {
+    let query =
+        conn.prepare_cached("SELECT recipient, state FROM outbox WHERE message = ?1 ORDER BY recipient")?;
+    rows(query, params![message], |row| Ok((peer(row, 0)?, State::from_number(row.get(1)?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_the_order_and_leave_room() {
+        assert!(State::ALL.is_sorted());
+        for state in State::ALL {
+            assert_eq!(State::from_number(state.number()), state);
+            assert_eq!(State::from_number(state.number() + 5), state);
+        }
+        assert_eq!(State::from_number(-1), State::Pending);
+    }
+}
