@@ -263,11 +263,7 @@ impl Engine {
         let content = Content::Text(text.to_owned());
         let nonce = rand::random();
         let now = (self.wall_clock)();
-        let row = self.store.compose(&self.identity, conversation, &[peer], content, now, nonce).await?;
-        let event = Event::Message { message: row.clone(), author: String::new() };
-        // Without a front end there is nobody to tell.
-        let _ = self.events.send(event).await;
-        Ok(row)
+        Ok(self.store.compose(&self.identity, conversation, &[peer], content, now, nonce).await?)
     }
 
     /// Everybody who was met, those met last first.

@@ -28,7 +28,7 @@ use quinn::{AsyncUdpSocket, Connection, Endpoint, TokioRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-pub(crate) use clock::{now, unix_ms};
+pub use clock::unix_ms;
 pub use mux::{PathChange, Via};
 pub use server::{ParseServerError, ServerError, ServerTarget};
 use socket::MuxSocket;

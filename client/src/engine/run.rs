@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use common::identity::PeerId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::debug;
 
 use super::session::{self, Labelled, Report, SessionNumber};
 use super::{Event, LivePeers};
 use crate::log::exchange::ExchangeEvent;
 use crate::net::{self, Link, Net, ServerTarget};
-use crate::store::{Meeting, Store, StoreError};
+use crate::store::{Contact, Meeting, State, Store, StoreError};
 
 /// Reports of sessions that wait.
 const QUEUE_LEN: usize = 256;
+/// Messages that are read from the store at once.
+const PAGE: usize = 256;
 
 /// What the engine's parts share.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ struct Engine {
     names: BTreeMap<PeerId, String>,
     reports: mpsc::Sender<Labelled>,
     tasks: JoinSet<()>,
+    /// Arrival number of the newest message that the front end was told of.
+    shown: u64,
 }
 
 /// Runs until the network ends.
@@ -52,6 +57,7 @@ pub(super) async fn run(
     meet: bool,
 ) {
     let (reports, mut report_queue) = mpsc::channel(QUEUE_LEN);
+    let mut newest = context.store.newest();
     let mut engine = Engine {
         context,
         live,
@@ -62,6 +68,7 @@ pub(super) async fn run(
         names: BTreeMap::new(),
         reports,
         tasks: JoinSet::new(),
+        shown: *newest.borrow_and_update(),
     };
     if let Err(error) = engine.begin(meet).await {
         engine.emit(Event::Error { message: error.to_string() }).await;
@@ -72,6 +79,7 @@ pub(super) async fn run(
                 Some(event) => engine.handle_net(event).await,
                 None => return,
             },
+            Ok(()) = newest.changed() => engine.show_arrived().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
         }
         while engine.tasks.try_join_next().is_some() {}
@@ -194,7 +202,7 @@ impl Engine {
         let peer = meeting.peer;
         self.context.store.meet(meeting).await?;
         let contacts = self.context.store.contacts().await?;
-        let name = contacts.iter().find(|contact| contact.peer == peer).map(crate::store::Contact::name);
+        let name = contacts.iter().find(|contact| contact.peer == peer).map(Contact::name);
         let name = name.unwrap_or_else(|| peer.short());
         self.names.insert(peer, name.clone());
         Ok(name)
@@ -202,11 +210,41 @@ impl Engine {
 
     async fn handle_log(&mut self, peer: PeerId, event: ExchangeEvent) {
         match event {
-            ExchangeEvent::Message(message) => {
-                let author = self.names.get(&message.author).cloned().unwrap_or_else(|| message.author.short());
+            // Shown by `show_arrived`, whichever way they came.
+            ExchangeEvent::Message(_) => {}
+            ExchangeEvent::State { id, state, .. } => self.emit(Event::State { id, peer, state }).await,
+            ExchangeEvent::Refused { id, reason, .. } => {
+                self.emit(Event::State { id, peer, state: State::Refused }).await;
+                let message = format!("{} does not take the message {id}: {reason}", self.name_of(peer));
+                self.emit(Event::Error { message }).await;
+            }
+            ExchangeEvent::Gap { missing, .. } => {
+                debug!(peer = %peer.short(), missing = missing.len(), "a message waits for earlier ones");
+            }
+            ExchangeEvent::Invalid { id, invalid, .. } => {
+                let message = format!("{} sent an invalid message {id}: {invalid}", self.name_of(peer));
+                self.emit(Event::Error { message }).await;
+            }
+        }
+    }
+
+    fn name_of(&self, peer: PeerId) -> String {
+        self.names.get(&peer).cloned().unwrap_or_else(|| peer.short())
+    }
+
+    /// Shows what has become part of conversations since the last time, in the order in which it was committed.
+    async fn show_arrived(&mut self) {
+        loop {
+            let rows = match self.context.store.arrived(self.shown, PAGE).await {
+                Ok(rows) => rows,
+                Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
+            };
+            let Some(last) = rows.last() else { return };
+            self.shown = last.arrival;
+            for message in rows {
+                let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
                 self.emit(Event::Message { message, author }).await;
             }
-            ExchangeEvent::State { id, state } => self.emit(Event::State { id, peer, state }).await,
         }
     }
 }

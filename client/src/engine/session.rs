@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::run::Context;
 use super::wire::{Candidates, Hello, MAX_CANDIDATES, StreamKind, ToPeer};
-use crate::log::exchange::{self, ExchangeEvent};
+use crate::log::exchange::{self, Exchange, ExchangeError, ExchangeEvent, WallClock};
 use crate::net::{Handshake, Link, close, words_of};
 
 /// Events of the log that wait for the engine.
@@ -67,8 +67,13 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
 async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -> Result<(), SessionError> {
     let [control, log] = streams(link).await?;
     let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
-    let me = context.store.me();
-    let exchange = exchange::run(context.store.clone(), me, link.peer, log.1, log.0, events);
+    let exchange = Exchange {
+        store: context.store.clone(),
+        peer: link.peer,
+        events,
+        clock: WallClock(context.wall_clock),
+    };
+    let exchange = exchange::run(exchange, log.1, log.0);
     let forward = async {
         while let Some(event) = log_events.recv().await {
             let _ = reports.send(Report::Log(event)).await;
@@ -87,20 +92,13 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
 }
 
 /// Whose fault an error of the log stream was.
-fn sort(link: &Link, error: &exchange::ExchangeError) -> SessionError {
+fn sort(link: &Link, error: &ExchangeError) -> SessionError {
     match error {
-        exchange::ExchangeError::Io(_) if link.connection.close_reason().is_some() => SessionError::Connection,
-        exchange::ExchangeError::Io(error) if is_early_rejected(link) => {
-            let _ = error;
-            SessionError::EarlyRejected
-        }
-        exchange::ExchangeError::Store(error) => SessionError::Local(error.to_string()),
+        ExchangeError::Io(_) if *link.handshake.borrow() == Handshake::EarlyRejected => SessionError::EarlyRejected,
+        ExchangeError::Io(_) | ExchangeError::Cut => SessionError::Connection,
+        ExchangeError::Store(error) => SessionError::Local(error.to_string()),
         other => SessionError::Protocol(other.to_string()),
     }
-}
-
-fn is_early_rejected(link: &Link) -> bool {
-    *link.handshake.borrow() == Handshake::EarlyRejected
 }
 
 /// Ends when the early data that this session began with turns out to be refused; never for a session that began

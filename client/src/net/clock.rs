@@ -9,8 +9,9 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Milliseconds since 1970 by this machine's clock: a label for people, never an order.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
-pub(crate) fn unix_ms() -> i64 {
+pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
