@@ -3,3 +3,4 @@
 //! Nothing here is part of the product; nothing in the product knows about this crate.
 
 pub mod nat;
+pub mod simnet;
