@@ -149,7 +149,7 @@ impl SimNet {
 impl SimNet {
     /// Sets all links between different sites that are not set by themselves.
     pub fn set_default_link(&self, link: Link) {
-        self.shared.lock().set_default_link(link);
+        self.shared.act(|world, _| world.set_default_link(link));
     }
 
     /// Sets the link between two sites in both directions.
@@ -160,12 +160,12 @@ impl SimNet {
 
     /// Sets one direction of the link between two sites.
     pub fn set_one_way(&self, from: SiteId, to: SiteId, link: Link) {
-        self.shared.lock().set_link(Route::Core(from, to), link);
+        self.shared.act(|world, _| world.set_link(Route::Core(from, to), link));
     }
 
     /// Sets the link that everything in the network behind a NAT shares.
     pub fn set_lan(&self, nat: NatId, link: Link) {
-        self.shared.lock().set_link(Route::Lan(nat), link);
+        self.shared.act(|world, _| world.set_link(Route::Lan(nat), link));
     }
 }
 
@@ -173,27 +173,27 @@ impl SimNet {
 impl SimNet {
     /// Cuts a host off: nothing leaves it, nothing reaches it.
     pub fn cut(&self, host: HostId) {
-        self.shared.lock().cut_hosts.insert(host);
+        self.shared.act(|world, _| world.cut_hosts.insert(host));
     }
 
     /// Ends [`SimNet::cut`].
     pub fn heal(&self, host: HostId) {
-        self.shared.lock().cut_hosts.remove(&host);
+        self.shared.act(|world, _| world.cut_hosts.remove(&host));
     }
 
     /// Nothing from one of two hosts reaches the other, in both directions.
     pub fn cut_pair(&self, a: HostId, b: HostId) {
-        self.shared.lock().cut_pairs.insert((a.min(b), a.max(b)));
+        self.shared.act(|world, _| world.cut_pairs.insert((a.min(b), a.max(b))));
     }
 
     /// Ends [`SimNet::cut_pair`].
     pub fn heal_pair(&self, a: HostId, b: HostId) {
-        self.shared.lock().cut_pairs.remove(&(a.min(b), a.max(b)));
+        self.shared.act(|world, _| world.cut_pairs.remove(&(a.min(b), a.max(b))));
     }
 
     /// Kills what runs on a host: all its sockets are dead at once, silently, and its ports are free.
     pub fn kill(&self, host: HostId) {
-        self.shared.lock().hosts[host.0].unbind_all();
+        self.shared.act(|world, _| world.hosts[host.0].unbind_all());
     }
 
     /// Replaces the addresses of a host (none at all is no network). Sockets stay bound.
@@ -201,10 +201,11 @@ impl SimNet {
     /// # Panics
     /// If an address is already taken on its segment.
     pub fn set_addresses(&self, host: HostId, addresses: &[(Segment, IpAddr)]) {
-        let mut world = self.shared.lock();
         let attach = |&(segment, ip)| Attachment { segment, ip };
-        world.hosts[host.0].addresses = addresses.iter().map(attach).collect();
-        world.reindex();
+        self.shared.act(|world, _| {
+            world.hosts[host.0].addresses = addresses.iter().map(attach).collect();
+            world.reindex();
+        });
     }
 
     /// Gives a host one more address.
@@ -212,9 +213,10 @@ impl SimNet {
     /// # Panics
     /// If the address is already taken on that segment.
     pub fn add_address(&self, host: HostId, segment: Segment, ip: IpAddr) {
-        let mut world = self.shared.lock();
-        world.hosts[host.0].addresses.push(Attachment { segment, ip });
-        world.reindex();
+        self.shared.act(|world, _| {
+            world.hosts[host.0].addresses.push(Attachment { segment, ip });
+            world.reindex();
+        });
     }
 
     /// A NAT forgets its mappings and chooses other ports.
@@ -242,10 +244,11 @@ impl SimNet {
 
     /// Does anything else to a NAT, or asks it something.
     pub fn with_nat<T>(&self, nat: NatId, act: impl FnOnce(&mut Nat) -> T) -> T {
-        let mut world = self.shared.lock();
-        let result = act(&mut world.routers[nat.0].nat);
-        world.reindex();
-        result
+        self.shared.act(|world, _| {
+            let result = act(&mut world.routers[nat.0].nat);
+            world.reindex();
+            result
+        })
     }
 }
 
@@ -263,43 +266,45 @@ impl SimNet {
         self.shared.lock().hosts[host.0].addresses.iter().map(|address| address.ip).collect()
     }
 
-    /// Shows every packet on the core to a function, lost ones too. It must not call the network.
+    /// Shows every packet on the core to a function, lost ones too; traffic that stays behind a NAT is not on the
+    /// core. The function must not call the network, and should note what it sees rather than panic: a panic
+    /// inside the network's own task ends the network, not the test.
     pub fn tap(&self, tap: impl FnMut(&Packet) + Send + 'static) {
-        self.shared.lock().taps.push(Box::new(tap));
+        self.shared.act(|world, _| world.taps.push(Box::new(tap)));
     }
 
     /// What a host has sent.
     #[must_use]
     pub fn sent(&self, from: HostId) -> Count {
-        self.shared.lock().counters.sent.get(&from).copied().unwrap_or_default()
+        self.shared.act(|world, _| world.counters.sent.get(&from).copied().unwrap_or_default())
     }
 
     /// What of one host has arrived at another, over whatever NATs and addresses: its direct traffic.
     #[must_use]
     pub fn delivered(&self, from: HostId, to: HostId) -> Count {
-        self.shared.lock().counters.delivered.get(&(from, to)).copied().unwrap_or_default()
+        self.shared.act(|world, _| world.counters.delivered.get(&(from, to)).copied().unwrap_or_default())
     }
 
     /// What was put on the core with these addresses.
     #[must_use]
     pub fn on_core(&self, src: SocketAddr, dst: SocketAddr) -> Count {
-        self.shared.lock().counters.core.get(&(src, dst)).copied().unwrap_or_default()
+        self.shared.act(|world, _| world.counters.core.get(&(src, dst)).copied().unwrap_or_default())
     }
 
     /// How many datagrams did not arrive for this reason.
     #[must_use]
     pub fn dropped(&self, cause: DropCause) -> u64 {
-        self.shared.lock().counters.dropped.get(&cause).copied().unwrap_or_default()
+        self.shared.act(|world, _| world.counters.dropped.get(&cause).copied().unwrap_or_default())
     }
 
     /// Starts all counters from zero.
     pub fn reset_counters(&self) {
-        self.shared.lock().counters = counters::Counters::default();
+        self.shared.act(|world, _| world.counters = counters::Counters::default());
     }
 
     /// A hash of everything that was put on the core or delivered: when, from where, to where, how large.
     #[must_use]
     pub fn trace_hash(&self) -> u64 {
-        self.shared.lock().trace.hash()
+        self.shared.act(|world, _| world.trace.hash())
     }
 }

@@ -37,10 +37,12 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the world at the present time, and wakes the driver if it has to get up earlier.
+    /// Does something to the world, or looks at it, at the present time: whatever is due by now has happened
+    /// before, whoever gets to run first. Wakes the driver if it has to get up earlier after that.
     pub(super) fn act<T>(&self, act: impl FnOnce(&mut World, Duration) -> T) -> T {
         let now = self.now();
         let mut world = self.lock();
+        world.run_until(now);
         let result = act(&mut world, now);
         let next = world.next_event();
         if next.is_some_and(|next| world.driver_wakes.is_none_or(|wakes| next < wakes)) {

@@ -221,8 +221,6 @@ impl World {
 
     /// Sends one or more datagrams from a socket.
     pub(super) fn send(&mut self, now: Duration, socket: Bound, transmit: &Transmit<'_>) -> io::Result<()> {
-        // What is due by now happens before what is sent now, whoever gets to run first.
-        self.run_until(now);
         if self.hosts[socket.host.0].inbox(socket.local, socket.id).is_none() {
             // The process was killed; its last words go nowhere.
             return Ok(());
@@ -342,6 +340,9 @@ impl World {
         let pair = (from.min(to), from.max(to));
         let result = if from != to && (self.cut_hosts.contains(&to) || self.cut_pairs.contains(&pair)) {
             Err(DropCause::Cut)
+        } else if !self.hosts[to.0].owns(dst.ip()) {
+            // The address went away while the packet was on its way.
+            Err(DropCause::NoRoute)
         } else {
             let inbox = self.hosts[to.0].inbox_for(dst).ok_or(DropCause::NoSocket);
             inbox.and_then(|inbox| inbox.push(Received { src, dst_ip: dst.ip(), ecn, payload }))

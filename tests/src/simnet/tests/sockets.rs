@@ -176,6 +176,33 @@ async fn nats_and_hosts_change_their_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_to_an_address_that_went_away_is_lost() {
+    let homes = Homes::new(1, Profile::full_cone(), Profile::full_cone());
+    let server = socket(&homes.net, homes.server, 7000);
+    let client = socket(&homes.net, homes.hosts[0], 5000);
+    client.send_to(b"x", addr("203.0.113.1:7000")).unwrap();
+    tokio::time::sleep(10 * MS).await;
+    homes.net.set_addresses(homes.server, &[(Segment::Core(homes.sites[2]), ip("203.0.113.2"))]);
+    assert_eq!(receive(&server).await, None);
+    assert_eq!(homes.net.dropped(DropCause::NoRoute), 1);
+}
+
+/// Whatever was due before a change has happened before it, even if no task has run since.
+#[tokio::test(start_paused = true)]
+async fn changes_and_counters_are_exact_in_time() {
+    let homes = Homes::new(1, Profile::full_cone(), Profile::full_cone());
+    let _server = socket(&homes.net, homes.server, 7000);
+    let client = socket(&homes.net, homes.hosts[0], 5000);
+    client.send_to(b"x", addr("203.0.113.1:7000")).unwrap();
+    // The packet needs 25.2 ms.
+    tokio::time::sleep(25 * MS).await;
+    assert_eq!(homes.net.delivered(homes.hosts[0], homes.server).packets, 0);
+    tokio::time::sleep(MS).await;
+    homes.net.cut(homes.server);
+    assert_eq!(homes.net.delivered(homes.hosts[0], homes.server).packets, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_socket_frees_its_port_and_a_killed_one_is_dead() {
     let homes = Homes::new(1, Profile::full_cone(), Profile::full_cone());
     let (net, host) = (&homes.net, homes.server);
