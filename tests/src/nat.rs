@@ -225,7 +225,9 @@ impl Nat {
         if self.table.len() >= self.profile.max_mappings {
             self.table.prune(self.now, &self.profile);
         }
-        if self.table.len() >= self.profile.max_mappings {
+        // A new mapping needs a session too; without one it would only open a door for strangers.
+        let full = self.table.sessions() >= self.profile.max_sessions;
+        if full || self.table.len() >= self.profile.max_mappings {
             return Err(DropReason::TableFull);
         }
         let public = self.public_for(flow.src.ip()).ok_or(DropReason::NoAddress)?;

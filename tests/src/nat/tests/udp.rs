@@ -255,6 +255,19 @@ fn a_full_session_table_drops_new_remotes() {
     out(&mut nat, secs(121), HOST, B1);
 }
 
+/// Found by random traffic: the mapping of a packet dropped for want of a session used to stay behind, and let
+/// strangers in.
+#[test]
+fn a_flow_that_finds_the_session_table_full_leaves_no_mapping() {
+    let mut nat = nat(Profile { max_sessions: 1, ..Profile::full_cone() });
+    out(&mut nat, T0, HOST, A1);
+    let dropped = nat.outbound(T0, Flow::udp(addr("192.168.1.11:6000"), addr(A1)));
+    assert_eq!(dropped, Verdict::Drop(DropReason::TableFull));
+    let inside = back(&mut nat, T0, A1, addr("198.51.100.1:6000"));
+    assert_eq!(inside, Verdict::Drop(DropReason::NoMapping));
+    assert_eq!(nat.mappings(), 1);
+}
+
 #[test]
 fn unsolicited_packets_are_dropped_or_refused() {
     let stranger = Flow::udp(addr(B1), addr("198.51.100.1:4000"));
