@@ -316,6 +316,12 @@ impl Engine {
         Ok(self.store.rename(peer, &name).await?)
     }
 
+    /// Ends all tasks without taking leave of anybody, as if the process had been killed; what was committed stays.
+    pub async fn abort(&self) {
+        self.tasks.lock().await.shutdown().await;
+        self.store.close().await;
+    }
+
     /// Takes leave of everybody, finishes what is being written, and ends all tasks.
     pub async fn shutdown(&self) {
         self.net.shutdown().await;

@@ -4,3 +4,4 @@
 
 pub mod nat;
 pub mod simnet;
+pub mod world;

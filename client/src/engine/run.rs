@@ -168,7 +168,9 @@ impl Engine {
     async fn handle_report(&mut self, peer: PeerId, number: SessionNumber, report: Report) {
         match report {
             Report::Greeted { name, words } => {
-                let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.number == number) else { return };
+                let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.number == number) else {
+                    return;
+                };
                 if !std::mem::replace(&mut session.greeted, true) {
                     self.handle_greeted(peer, name, words).await;
                 }
@@ -242,7 +244,8 @@ impl Engine {
             let Some(last) = rows.last() else { return };
             self.shown = last.arrival;
             for message in rows {
-                let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
+                let author =
+                    if message.own { self.context.name.clone() } else { self.name_of(message.author) };
                 self.emit(Event::Message { message, author }).await;
             }
         }

@@ -94,7 +94,9 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
 /// Whose fault an error of the log stream was.
 fn sort(link: &Link, error: &ExchangeError) -> SessionError {
     match error {
-        ExchangeError::Io(_) if *link.handshake.borrow() == Handshake::EarlyRejected => SessionError::EarlyRejected,
+        ExchangeError::Io(_) if *link.handshake.borrow() == Handshake::EarlyRejected => {
+            SessionError::EarlyRejected
+        }
         ExchangeError::Io(_) | ExchangeError::Cut => SessionError::Connection,
         ExchangeError::Store(error) => SessionError::Local(error.to_string()),
         other => SessionError::Protocol(other.to_string()),
@@ -127,7 +129,8 @@ async fn streams(link: &Link) -> Result<[Stream; 2], SessionError> {
         Side::Acceptor => {
             let (mut control, mut log) = (None, None);
             loop {
-                let (mut send, mut recv) = connection.accept_bi().await.map_err(|_| SessionError::Connection)?;
+                let (mut send, mut recv) =
+                    connection.accept_bi().await.map_err(|_| SessionError::Connection)?;
                 let mut kind = [0];
                 recv.read_exact(&mut kind).await.map_err(|_| SessionError::Connection)?;
                 match kind[0] {
@@ -192,7 +195,11 @@ async fn greet(
 
 async fn complete(link: &Link) -> Result<(), SessionError> {
     let mut handshake = link.handshake.clone();
-    handshake.wait_for(|state| *state != Handshake::Early).await.map(drop).map_err(|_| SessionError::Connection)
+    handshake
+        .wait_for(|state| *state != Handshake::Early)
+        .await
+        .map(drop)
+        .map_err(|_| SessionError::Connection)
 }
 
 async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::Sender<Report>) {

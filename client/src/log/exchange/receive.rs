@@ -61,7 +61,11 @@ impl<'a> Receiver<'a> {
         self.answer(wanted)?;
         // Both halves of the work go into the same commit, if they meet in the writer's queue.
         let ((), ()) = tokio::try_join!(Self::settle(self.shared, &self.notes, acked, refused), async {
-            if messages.is_empty() { Ok(()) } else { take_in(self.shared, &self.notes, &mut self.asked, messages).await }
+            if messages.is_empty() {
+                Ok(())
+            } else {
+                take_in(self.shared, &self.notes, &mut self.asked, messages).await
+            }
         })?;
         Ok(())
     }

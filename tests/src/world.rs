@@ -1,0 +1,307 @@
+//! The simulated world: real clients with their databases and a real server, on tokio's paused clock, over a
+//! [`SimNet`].
+//!
+//! All homes are [`PEER_RTT`] from each other and [`SERVER_RTT`] from the server. Everything that goes wrong can be
+//! replayed from the seed, as far as the order of tasks is the same.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use client::engine::{self, Engine, Event};
+use client::net::{ServerTarget, Via};
+use client::store;
+use common::identity::{Identity, PeerId};
+use rendezvous::{Limits, Server};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::nat::Profile;
+use crate::simnet::{HostId, Link, NatId, Segment, SimNet, SiteId};
+
+/// Round trip between two homes.
+pub const PEER_RTT: Duration = Duration::from_millis(80);
+/// Round trip between a home and the server.
+pub const SERVER_RTT: Duration = Duration::from_millis(50);
+/// Port of the server.
+const SERVER_PORT: u16 = 5000;
+/// Port of clients, before NATs have their way with it.
+const CLIENT_PORT: u16 = 40_000;
+/// How long anything may take in virtual time before a test counts it as stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What stands between a client and the core.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Nothing: a public address.
+    Public,
+    /// One NAT.
+    Nat(Profile),
+    /// A home NAT behind a carrier's.
+    DoubleNat(Profile, Profile),
+}
+
+impl Access {
+    /// The six kinds of which every pair must go direct.
+    #[must_use]
+    pub fn easy() -> [(&'static str, Self); 6] {
+        [
+            ("public", Self::Public),
+            ("full cone", Self::Nat(Profile::full_cone())),
+            ("EIM/ADF", Self::Nat(Profile::eim_adf())),
+            ("EIM/APDF preserving", Self::Nat(Profile::eim_apdf_preserving())),
+            ("EIM/APDF random", Self::Nat(Profile::eim_apdf_random())),
+            ("EIM behind carrier", Self::DoubleNat(Profile::eim_apdf_preserving(), Profile::cgnat())),
+        ]
+    }
+}
+
+/// A machine with its access.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The machine.
+    pub host: HostId,
+    /// Its NATs, from the machine outwards.
+    pub nats: Vec<NatId>,
+    /// Its place on the core.
+    pub site: SiteId,
+    dir: PathBuf,
+    seed: u64,
+}
+
+/// The network, the server, and a directory for the clients' data.
+#[derive(Debug)]
+pub struct World {
+    /// The network.
+    pub net: SimNet,
+    /// The server's machine.
+    pub server_host: HostId,
+    /// The server's place on the core.
+    pub server_site: SiteId,
+    server: Option<Server>,
+    server_identity: Identity,
+    server_addr: SocketAddr,
+    homes: u8,
+    seed: u64,
+    dir: TempDir,
+}
+
+impl World {
+    /// A network with a running server. Tokio's clock must be paused.
+    ///
+    /// # Panics
+    /// If the machine has no room for a temporary directory; as in all of this module, what cannot happen on a
+    /// working test machine is a panic.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let net = SimNet::new(seed);
+        net.set_default_link(Link::new(PEER_RTT / 2));
+        let server_site = net.site();
+        let ip: IpAddr = [203, 0, 113, 1].into();
+        let server_host = net.host(Segment::Core(server_site), ip);
+        let mut world = Self {
+            net,
+            server_host,
+            server_site,
+            server: None,
+            server_identity: Identity::from_seed([99; 32]),
+            server_addr: SocketAddr::new(ip, SERVER_PORT),
+            homes: 0,
+            seed,
+            dir: TempDir::new().expect("a temporary directory"),
+        };
+        world.start_server();
+        world
+    }
+
+    /// Starts the server again after [`World::stop_server`].
+    ///
+    /// # Panics
+    /// If it is running.
+    pub fn start_server(&mut self) {
+        assert!(self.server.is_none(), "one server at a time");
+        let socket = self.net.bind(self.server_host, SERVER_PORT);
+        let server = Server::with_sockets(&self.server_identity, Limits::default(), vec![socket]);
+        self.server = Some(server.expect("a simulated socket works"));
+    }
+
+    /// Ends the server without a word, as a power cut does.
+    pub fn kill_server(&mut self) {
+        self.net.kill(self.server_host);
+        self.server = None;
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub const fn server_key(&self) -> PeerId {
+        self.server_identity.peer_id()
+    }
+
+    /// What the server counted.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn server_stats(&self) -> rendezvous::Stats {
+        self.server.as_ref().expect("the server is running").stats()
+    }
+
+    /// A new machine with the given access.
+    ///
+    /// # Panics
+    /// With more than 200 homes.
+    pub fn home(&mut self, access: &Access) -> Home {
+        self.homes += 1;
+        assert!(self.homes < 200, "addresses are numbered with one byte");
+        let n = self.homes;
+        let site = self.net.site();
+        self.net.set_link(site, self.server_site, Link::new(SERVER_RTT / 2));
+        self.net.set_link(self.server_site, site, Link::new(SERVER_RTT / 2));
+        let public: IpAddr = [198, 51, 100, n].into();
+        let inside: IpAddr = [192, 168, n, 10].into();
+        let (host, nats) = match access {
+            Access::Public => (self.net.host(Segment::Core(site), public), Vec::new()),
+            Access::Nat(profile) => {
+                let nat = self.net.nat(Segment::Core(site), profile.clone(), &[public]);
+                (self.net.host(Segment::Behind(nat), inside), vec![nat])
+            }
+            Access::DoubleNat(home, carrier) => {
+                let outer = self.net.nat(Segment::Core(site), carrier.clone(), &[public]);
+                let between: IpAddr = [100, 64, n, 2].into();
+                let inner = self.net.nat(Segment::Behind(outer), home.clone(), &[between]);
+                (self.net.host(Segment::Behind(inner), inside), vec![inner, outer])
+            }
+        };
+        let seed = self.seed.wrapping_mul(251).wrapping_add(u64::from(n));
+        Home { host, nats, site, dir: self.dir.path().join(n.to_string()), seed }
+    }
+
+    /// Starts a client on `home`, with the data that the last one left there.
+    ///
+    /// # Panics
+    /// If the store cannot be opened.
+    pub async fn client(&self, home: &Home) -> Client {
+        self.client_with(home, store::Options::default()).await
+    }
+
+    /// Like [`World::client`], with options for its store.
+    ///
+    /// # Panics
+    /// If the store cannot be opened.
+    pub async fn client_with(&self, home: &Home, options: store::Options) -> Client {
+        std::fs::create_dir_all(&home.dir).expect("the temporary directory has room");
+        let socket = self.net.bind(home.host, CLIENT_PORT);
+        let identity = Identity::from_seed(std::array::from_fn(|i| home.seed.to_le_bytes()[i % 8]));
+        let config = engine::Config {
+            identity,
+            database: home.dir.join("hobnob.db"),
+            store: options,
+            name: format!("home{}", home.seed),
+            server: Some(ServerTarget {
+                address: self.server_addr.to_string(),
+                key: Some(self.server_key()),
+            }),
+            meet: false,
+            links: vec![socket],
+            interfaces: Vec::new,
+            wall_clock: client::net::unix_ms,
+            seed: home.seed,
+        };
+        let (engine, events) = Engine::start(config).await.expect("a client starts");
+        Client { engine, events, net: self.net.clone(), host: home.host }
+    }
+
+    /// The database of `home`.
+    #[must_use]
+    pub fn database(&self, home: &Home) -> PathBuf {
+        Path::new(&home.dir).join("hobnob.db")
+    }
+}
+
+/// A running client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its engine.
+    pub engine: Engine,
+    /// What it says.
+    pub events: mpsc::Receiver<Event>,
+    net: SimNet,
+    host: HostId,
+}
+
+impl Client {
+    /// Its key.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.engine.me()
+    }
+
+    /// Waits until `found` picks something out of an event; the events before it are dropped.
+    ///
+    /// # Panics
+    /// If nothing is picked for two virtual minutes.
+    pub async fn wait<T>(&mut self, what: &str, mut found: impl FnMut(&Event) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let event = self.events.recv().await.expect("the engine runs");
+                if let Some(value) = found(&event) {
+                    return value;
+                }
+            }
+        };
+        let result = timeout(PATIENCE, wait).await;
+        result.unwrap_or_else(|_| panic!("{} waited in vain for {what}", self.engine.me().short()))
+    }
+
+    /// Waits for a connected peer; returns the words.
+    pub async fn wait_connected(&mut self) -> (PeerId, String) {
+        self.wait("a connection", |event| match event {
+            Event::Connected { peer, words, .. } => Some((*peer, words.clone())),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until packets to some peer go directly.
+    pub async fn wait_direct(&mut self) -> SocketAddr {
+        self.wait("a direct path", |event| match event {
+            Event::Path(change) if change.via != Via::Relay => change.remote,
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next message of somebody else; returns its text.
+    pub async fn wait_text(&mut self) -> String {
+        self.wait("a message", |event| match event {
+            Event::Message { message, .. } if !message.own => Some(text_of(message)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Ends the client without a word: the process is gone, what was committed stays.
+    ///
+    /// The store is closed, since its file is opened again within the same process; nothing is written by that.
+    pub async fn kill(self) {
+        self.net.kill(self.host);
+        self.engine.abort().await;
+    }
+}
+
+/// The text of a message; empty if it is of another kind.
+#[must_use]
+pub fn text_of(message: &store::MessageRow) -> String {
+    match &message.content {
+        client::log::Content::Text(text) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Virtual time since the runtime's clock was paused or the test began.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "tests measure on tokio's paused clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}
