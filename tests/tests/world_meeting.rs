@@ -1,7 +1,7 @@
 //! Two people meet: lobby, relay, punching, chat, and meeting again.
 
 use tests::nat::Profile;
-use tests::world::{Access, World};
+use tests::world::{Access, World, now};
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_are_paired_and_talk_directly() {
@@ -22,4 +22,24 @@ async fn newcomers_are_paired_and_talk_directly() {
     assert_eq!(bob.wait_text().await, "hello");
     bob.engine.send(alice.id(), "hi").await.unwrap();
     assert_eq!(alice.wait_text().await, "hi");
+}
+
+/// Issue table: every pair of the easy kinds goes direct; S + R is 130 ms.
+#[tokio::test(start_paused = true)]
+async fn every_pair_of_easy_nats_goes_direct() {
+    for (name_a, a) in Access::easy() {
+        for (name_b, b) in Access::easy() {
+            let mut world = World::new(7);
+            let (a, b) = (world.home(&a), world.home(&b));
+            let mut alice = world.client(&a).await;
+            let start = now();
+            let mut bob = world.client(&b).await;
+            alice.wait_connected().await;
+            let connected = start.elapsed();
+            alice.wait_direct().await;
+            let direct = start.elapsed();
+            bob.wait_direct().await;
+            println!("{name_a} - {name_b}: connected {connected:?}, direct {direct:?}");
+        }
+    }
 }

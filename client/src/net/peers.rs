@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const REDIAL: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const MAX_REDIAL: Duration = Duration::from_secs(60);
+/// Failures in a row after which a peer is dialled only if the server says that it is online. Until then it may be
+/// there without showing itself to us: it does so only once it knows us.
+const MAX_BLIND_REDIALS: u32 = 8;
 /// A peer that was introduced but never connects is forgotten after this long.
 const EXPECT: Duration = Duration::from_secs(30);
 /// Least time between introductions that look for a new direct path; doubled while none is found.
@@ -116,7 +119,7 @@ impl Peer {
         self.failures += 1;
         let wait = if side == Side::Dialer { wait } else { wait + PATIENCE };
         self.expires_at = Some(now + EXPECT);
-        if self.online.is_some() {
+        if self.online.is_some() || self.failures <= MAX_BLIND_REDIALS {
             self.redial_at = Some(now + wait);
         }
     }
@@ -254,7 +257,10 @@ mod tests {
         }
         assert!(waits.is_sorted() && waits[0] == REDIAL && waits[9] == MAX_REDIAL, "{waits:?}");
         peer.handle_presence(now, None, false);
-        peer.handle_failure(now, Side::Dialer);
+        for _ in 0..=MAX_BLIND_REDIALS {
+            peer.handle_failure(now, Side::Dialer);
+            peer.take_redial(now + MAX_REDIAL);
+        }
         assert!(!peer.take_redial(now + MAX_REDIAL * 2));
         assert!(peer.is_forgotten(now + EXPECT));
     }

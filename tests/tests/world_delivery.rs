@@ -1,0 +1,68 @@
+//! Messages survive absence, kills and restarts.
+
+use std::time::Duration;
+
+use client::engine::Event;
+use client::store::State;
+use common::identity::PeerId;
+use tests::nat::Profile;
+use tests::world::{Access, Client, World};
+
+fn easy() -> Access {
+    Access::Nat(Profile::eim_apdf_random())
+}
+
+async fn wait_delivered(client: &mut Client, peer: PeerId, mut count: usize) {
+    client
+        .wait("delivery", |event| match event {
+            Event::State { peer: to, state: State::Delivered, .. } if *to == peer => {
+                count -= 1;
+                (count == 0).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_wait_for_who_is_away_and_come_in_order() {
+    let mut world = World::new(11);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    let bob_id = bob.id();
+    bob.kill().await;
+
+    for i in 0..20 {
+        alice.engine.send(bob_id, &format!("message {i}")).await.unwrap();
+    }
+    // Alice restarts too before Bob comes back.
+    alice.kill().await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    for i in 0..20 {
+        assert_eq!(bob.wait_text().await, format!("message {i}"));
+    }
+    wait_delivered(&mut alice, bob_id, 20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_peer_is_met_again_without_the_lobby() {
+    let mut world = World::new(12);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    // Bob is killed first before he has noted whom he met, later at any time.
+    alice.wait_connected().await;
+    for round in 0..5 {
+        bob.kill().await;
+        tokio::time::sleep(Duration::from_secs(round * 13)).await;
+        bob = world.client(&b).await;
+        bob.wait_connected().await;
+        alice.engine.send(bob.id(), &format!("round {round}")).await.unwrap();
+        assert_eq!(bob.wait_text().await, format!("round {round}"));
+    }
+}

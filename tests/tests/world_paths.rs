@@ -1,0 +1,84 @@
+//! Paths that die and come back under a live conversation.
+
+use std::time::Duration;
+
+use client::net::Via;
+use tests::nat::Profile;
+use tests::world::{Access, Client, Home, World};
+
+async fn two(world: &mut World, a: &Access, b: &Access) -> ([Home; 2], [Client; 2]) {
+    let homes = [world.home(a), world.home(b)];
+    let mut alice = world.client(&homes[0]).await;
+    let mut bob = world.client(&homes[1]).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    (homes, [alice, bob])
+}
+
+fn easy() -> Access {
+    Access::Nat(Profile::eim_apdf_random())
+}
+
+async fn via(client: &Client, peer: &Client) -> Via {
+    let people = client.engine.people().await.unwrap();
+    let person = people.iter().find(|person| person.contact.peer == peer.id()).unwrap();
+    person.connected.as_ref().unwrap().path.unwrap().via
+}
+
+async fn say(from: &Client, to: &mut Client, text: &str) {
+    from.engine.send(to.id(), text).await.unwrap();
+    assert_eq!(to.wait_text().await, text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_nats_talk_over_the_relay() {
+    let mut world = World::new(3);
+    let hard = Access::Nat(Profile::symmetric_random());
+    let (_, [alice, mut bob]) = two(&mut world, &hard, &hard).await;
+    assert_eq!(via(&alice, &bob).await, Via::Relay);
+    say(&alice, &mut bob, "over the relay").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_direct_path_falls_back_to_the_relay_and_comes_back() {
+    let mut world = World::new(4);
+    let (homes, [alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+    assert_eq!(via(&alice, &bob).await, Via::Udp);
+    world.net.cut_pair(homes[0].host, homes[1].host);
+    say(&alice, &mut bob, "the direct path is dead").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(via(&alice, &bob).await, Via::Relay);
+    world.net.heal_pair(homes[0].host, homes[1].host);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(via(&alice, &bob).await, Via::Udp);
+    say(&alice, &mut bob, "and alive again").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebound_nat_heals() {
+    let mut world = World::new(5);
+    let (homes, [mut alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+    for round in 0..5 {
+        world.net.rebind(homes[round % 2].nats[0]);
+        say(&alice, &mut bob, &format!("ping {round}")).await;
+        say(&bob, &mut alice, &format!("pong {round}")).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert_eq!(via(&alice, &bob).await, Via::Udp, "round {round}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_server_does_not_disturb_a_direct_conversation() {
+    let mut world = World::new(6);
+    let (_, [mut alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+    world.kill_server();
+    for minute in 0..5 {
+        say(&alice, &mut bob, &format!("minute {minute}")).await;
+        say(&bob, &mut alice, &format!("echo {minute}")).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    world.start_server();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    say(&alice, &mut bob, "the server is back").await;
+}
