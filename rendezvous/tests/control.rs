@@ -1,5 +1,6 @@
 //! Clients on loopback against a real server: registering, pairing, connecting, relaying, presence, the end.
 
+#[path = "support/client.rs"]
 mod support;
 
 use std::time::Duration;
