@@ -1,0 +1,210 @@
+//! The half that reads.
+
+use std::collections::BTreeSet;
+
+use bytes::{Bytes, BytesMut};
+use common::frame;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+
+use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_WANTED_TOTAL, Note, Shared};
+use crate::log::MessageId;
+use crate::log::ingest::Outcome;
+use crate::log::wire::{Ack, LogFrame, MAX_IDS, Refuse, RefuseReason, Want};
+use crate::store::{Ingested, MAX_WAITING, Point, State};
+
+/// Frames that were there together.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Bytes>,
+    acked: Vec<MessageId>,
+    wanted: Vec<MessageId>,
+    refused: Vec<Refuse>,
+}
+
+pub(super) struct Receiver<'a> {
+    shared: &'a Shared<'a>,
+    notes: mpsc::Sender<Note>,
+    /// What was asked for on this stream and has not come.
+    asked: BTreeSet<MessageId>,
+    /// Ids that the peer asked for so far.
+    wanted_total: usize,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Sender<Note>) -> Self {
+        Self { shared, notes, asked: BTreeSet::new(), wanted_total: 0 }
+    }
+
+    /// Reads until the peer ends the stream or the sending half has ended.
+    pub(super) async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let missing = exchange.store.missing(exchange.peer, MAX_WAITING).await?;
+        self.ask(missing)?;
+        let mut buffer = BytesMut::with_capacity(MAX_BATCH_BYTES);
+        loop {
+            buffer.reserve(MAX_BATCH_BYTES.saturating_sub(buffer.len()));
+            let read = tokio::select! {
+                read = reader.read_buf(&mut buffer) => read?,
+                () = self.shared.stop.notified() => return Ok(()),
+            };
+            if read == 0 {
+                return if buffer.is_empty() { Ok(()) } else { Err(ExchangeError::Cut) };
+            }
+            let batch = parse(&mut buffer)?;
+            self.handle(batch).await?;
+        }
+    }
+
+    async fn handle(&mut self, batch: Batch) -> Result<(), ExchangeError> {
+        let Batch { messages, acked, wanted, refused } = batch;
+        self.answer(wanted)?;
+        // Both halves of the work go into the same commit, if they meet in the writer's queue.
+        let ((), ()) = tokio::try_join!(Self::settle(self.shared, &self.notes, acked, refused), async {
+            if messages.is_empty() {
+                Ok(())
+            } else {
+                take_in(self.shared, &self.notes, &mut self.asked, messages).await
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Lets the sending half answer what the peer lacks.
+    fn answer(&mut self, wanted: Vec<MessageId>) -> Result<(), ExchangeError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.wanted_total += wanted.len();
+        if self.wanted_total > MAX_WANTED_TOTAL {
+            return Err(ExchangeError::TooManyWants);
+        }
+        self.shared.want(wanted.len())?;
+        note(&self.notes, Note::Answer(wanted))
+    }
+
+    /// Records what the peer has committed or refused.
+    async fn settle(
+        shared: &Shared<'_>,
+        notes: &mpsc::Sender<Note>,
+        acked: Vec<MessageId>,
+        refused: Vec<Refuse>,
+    ) -> Result<(), ExchangeError> {
+        let exchange = shared.exchange;
+        let peer = exchange.peer;
+        if !acked.is_empty() {
+            let moved = exchange.store.advance(peer, &acked, State::Delivered).await?;
+            note(notes, Note::Settled(acked))?;
+            for id in moved {
+                shared.tell(ExchangeEvent::State { id, peer, state: State::Delivered }).await;
+            }
+        }
+        if !refused.is_empty() {
+            let ids: Vec<_> = refused.iter().map(|refuse| refuse.id).collect();
+            let moved = exchange.store.advance(peer, &ids, State::Refused).await?;
+            note(notes, Note::Settled(ids))?;
+            for Refuse { id, reason } in refused {
+                if moved.contains(&id) {
+                    shared.tell(ExchangeEvent::Refused { id, peer, reason }).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what is missing, each message once a stream.
+    fn ask(&mut self, missing: Vec<MessageId>) -> Result<(), ExchangeError> {
+        ask(&mut self.asked, &self.notes, missing)
+    }
+}
+
+fn ask(
+    asked: &mut BTreeSet<MessageId>,
+    notes: &mpsc::Sender<Note>,
+    missing: Vec<MessageId>,
+) -> Result<(), ExchangeError> {
+    let new: Vec<_> = missing.into_iter().filter(|&id| asked.insert(id)).collect();
+    for ids in new.chunks(MAX_IDS) {
+        note(notes, Note::Want(ids.to_vec()))?;
+    }
+    Ok(())
+}
+
+/// Commits messages and then acknowledges them.
+async fn take_in(
+    shared: &Shared<'_>,
+    notes: &mpsc::Sender<Note>,
+    asked: &mut BTreeSet<MessageId>,
+    messages: Vec<Bytes>,
+) -> Result<(), ExchangeError> {
+    let exchange = shared.exchange;
+    let peer = exchange.peer;
+    let results = exchange.store.ingest(peer, messages, (exchange.clock.0)()).await?;
+    exchange.store.reach(Point::Ack)?;
+    let mut committed = Vec::new();
+    let mut full = false;
+    for result in &results {
+        asked.remove(&result.id);
+        match &result.outcome {
+            Outcome::Delivered | Outcome::Duplicate => committed.push(result.id),
+            Outcome::Waiting { missing } => {
+                committed.push(result.id);
+                ask(asked, notes, missing.clone())?;
+            }
+            Outcome::Invalid(invalid) => note(notes, Note::Refuse(result.id, RefuseReason::from(invalid)))?,
+            Outcome::NoRoom => full = true,
+        }
+    }
+    for ids in committed.chunks(MAX_IDS) {
+        note(notes, Note::Ack(ids.to_vec()))?;
+    }
+    announce(shared, results).await;
+    if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
+}
+
+/// Tells the user interface what came in.
+async fn announce(shared: &Shared<'_>, results: Vec<Ingested>) {
+    let peer = shared.exchange.peer;
+    for Ingested { id, outcome, delivered } in results {
+        match outcome {
+            Outcome::Waiting { missing } => {
+                shared.tell(ExchangeEvent::Gap { id, peer, missing }).await;
+            }
+            Outcome::Invalid(invalid) => {
+                shared.tell(ExchangeEvent::Invalid { id, peer, invalid }).await;
+            }
+            Outcome::Delivered | Outcome::Duplicate | Outcome::NoRoom => {}
+        }
+        for row in delivered {
+            shared.tell(ExchangeEvent::Message(Box::new(row))).await;
+        }
+    }
+}
+
+/// Takes all whole frames out of the buffer.
+fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
+    let mut batch = Batch::default();
+    while let Some(frame) = frame::take::<LogFrame>(buffer)? {
+        match frame {
+            LogFrame::Message(carry) => batch.messages.push(carry.bytes.into()),
+            LogFrame::Ack(Ack { ids }) => batch.acked.extend(bounded(ids)?),
+            LogFrame::Want(Want { ids }) => batch.wanted.extend(bounded(ids)?),
+            LogFrame::Refuse(refuse) => batch.refused.push(refuse),
+        }
+    }
+    Ok(batch)
+}
+
+fn bounded(ids: Vec<MessageId>) -> Result<Vec<MessageId>, ExchangeError> {
+    if ids.len() > MAX_IDS { Err(ExchangeError::TooManyIds(ids.len())) } else { Ok(ids) }
+}
+
+/// Hands a note to the sending half. The queue holds everything that an honest peer can cause, so this never waits,
+/// and the two halves cannot block each other.
+fn note(notes: &mpsc::Sender<Note>, note: Note) -> Result<(), ExchangeError> {
+    match notes.try_send(note) {
+        // Once the sending half has ended there is nobody to tell; its reason ends the stream.
+        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        Err(mpsc::error::TrySendError::Full(_)) => Err(ExchangeError::Window),
+    }
+}
