@@ -115,13 +115,7 @@ impl Nat {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "the shape the full model has")]
     pub fn new(profile: Profile, public_ips: Vec<IpAddr>, _seed: u64) -> Self {
-        Self {
-            profile,
-            public: public_ips[0],
-            mapped: BTreeMap::new(),
-            permitted: BTreeSet::new(),
-            shift: 0,
-        }
+        Self { profile, public: public_ips[0], mapped: BTreeMap::new(), permitted: BTreeSet::new(), shift: 0 }
     }
 
     /// A packet from inside.

@@ -78,7 +78,7 @@ fn transmission(len: usize, rate: u64) -> Duration {
     Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate)
 }
 
-/// A small seeded generator (SplitMix64), so that losses replay.
+/// A small seeded generator (`SplitMix64`), so that losses replay.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(u64);
 
@@ -108,8 +108,7 @@ mod tests {
 
     #[test]
     fn packets_queue_behind_each_other_at_the_rate() {
-        let mut line =
-            Line::new(Link { rate: Some(8_000_000), ..Link::delayed(Duration::from_millis(40)) });
+        let mut line = Line::new(Link { rate: Some(8_000_000), ..Link::delayed(Duration::from_millis(40)) });
         assert_eq!(line.carry(Duration::ZERO, 1000, 0.5), Ok(Duration::from_millis(41)));
         assert_eq!(line.carry(Duration::ZERO, 1000, 0.5), Ok(Duration::from_millis(42)));
     }

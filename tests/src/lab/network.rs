@@ -99,7 +99,7 @@ struct Transit {
 #[derive(Debug)]
 enum Arrival {
     /// At an attachment of a subnet, where it may have to descend further.
-    Packet { transit: Transit, owner: Owner, delay: Duration },
+    Packet { transit: Box<Transit>, owner: Owner, delay: Duration },
     /// A refusal, straight to the host that is refused.
     Refusal { to: HostId, bytes: Vec<u8> },
 }
@@ -277,7 +277,7 @@ impl Network {
             self.due.pop();
             match self.arrivals.remove(&id) {
                 // The arrival is judged at the time it was due, not at the time the driver woke.
-                Some(Arrival::Packet { transit, owner, delay }) => self.arrive(at, transit, owner, delay),
+                Some(Arrival::Packet { transit, owner, delay }) => self.arrive(at, *transit, owner, delay),
                 Some(Arrival::Refusal { to, bytes }) => self.hand_over(at, to, bytes),
                 None => {}
             }
@@ -339,7 +339,7 @@ impl Network {
         let line = self.lines.entry((subnet, via, owner)).or_insert_with(|| Line::new(link));
         let delay = line.link.delay;
         match line.carry(now, transit.packet.bytes().len(), self.dice.chance()) {
-            Ok(at) => self.schedule(at, Arrival::Packet { transit, owner, delay }),
+            Ok(at) => self.schedule(at, Arrival::Packet { transit: Box::new(transit), owner, delay }),
             Err(Swallowed::Lost) => self.drop_packet("lost".to_owned()),
             Err(Swallowed::QueueFull) => self.drop_packet("queue full".to_owned()),
             Err(Swallowed::Cut) => self.drop_packet("cut".to_owned()),
