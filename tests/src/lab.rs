@@ -14,6 +14,8 @@ pub mod access;
 pub mod app;
 pub mod link;
 #[cfg(target_os = "linux")]
+pub mod matrix;
+#[cfg(target_os = "linux")]
 pub mod netns;
 pub mod network;
 pub mod packet;
@@ -25,6 +27,8 @@ pub mod scene;
 #[cfg(target_os = "linux")]
 mod sys;
 pub mod tap;
+#[cfg(target_os = "linux")]
+pub mod trial;
 #[cfg(target_os = "linux")]
 pub mod tun;
 

@@ -66,7 +66,7 @@ pub enum Verdict {
 }
 
 /// A kind of NAT.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     /// Its name.
     pub name: &'static str,

@@ -1,6 +1,7 @@
 //! The lab tried on itself: plain sockets in its namespaces, against the kernel's own idea of a packet.
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured here")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -92,6 +93,7 @@ pub struct Scene {
     router: Router,
     server_place: Place,
     homes: Vec<Place>,
+    client_binary: PathBuf,
     dir: TempDir,
 }
 
@@ -133,7 +135,8 @@ impl Scene {
             app(&name, "client", args, home)
         });
         let clients = clients.collect();
-        Ok(Self { server, clients, router, server_place, homes, dir })
+        let client_binary = plan.bin_dir.join("client");
+        Ok(Self { server, clients, router, server_place, homes, client_binary, dir })
     }
 
     /// Starts the server and waits until it listens.
@@ -149,6 +152,22 @@ impl Scene {
     #[must_use]
     pub fn server_addr(&self) -> SocketAddr {
         SocketAddr::new(SERVER_IP, SERVER_PORT)
+    }
+
+    /// What `client history --json` prints about a home's store, while its client runs or not.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn history(&self, home: usize) -> Result<String> {
+        let name = self.clients[home].name();
+        let data = self.dir.path().join(name).join("data");
+        let mut command = Command::new(&self.client_binary);
+        command.args(["history", "--json", "--data-dir"]).arg(data).current_dir(self.dir.path());
+        self.homes[home].netns.confine(&mut command);
+        let output = command.output().context("cannot run `client history`")?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`client history` of {name} failed: {stderr}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The router, for looks and disturbances beyond the ones here.
