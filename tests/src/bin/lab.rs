@@ -1,9 +1,17 @@
 //! `lab`: pairs of the real programs in network namespaces behind simulated NATs, judged from outside.
 #![expect(clippy::print_stdout, reason = "a command-line tool that prints its findings")]
 
+/// Exit code when the lab itself could not work; a pair that did not do well is 1.
 #[cfg(target_os = "linux")]
-fn main() -> anyhow::Result<std::process::ExitCode> {
-    linux::main()
+const LAB_FAILED: u8 = 2;
+
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "a command-line tool that says why it ends")]
+fn main() -> std::process::ExitCode {
+    linux::main().unwrap_or_else(|error| {
+        eprintln!("lab: {error:#}");
+        LAB_FAILED.into()
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -14,7 +22,7 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::ExitCode;
     use std::time::Duration;
 
@@ -25,6 +33,9 @@ mod linux {
     use tests::lab::scene::{End, Plan, Scene};
     use tests::lab::trial::{self, Outcome, Setup};
     use tests::lab::{catch_interrupts, interrupted, unavailable};
+
+    /// Most trials at the same time.
+    const MAX_JOBS: u64 = 16;
 
     /// Runs the real `rendezvous` and `client` in network namespaces behind simulated NATs: homes 80 ms apart
     /// and 50 ms from the server. Needs root and /dev/net/tun.
@@ -81,6 +92,9 @@ mod linux {
         /// One JSON object a pair.
         #[arg(long)]
         json: bool,
+        /// Runs at the same time: quicker, and less exact on a busy machine.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MAX_JOBS))]
+        jobs: u64,
         /// Each pair both ways round.
         #[arg(long)]
         ordered: bool,
@@ -112,18 +126,18 @@ mod linux {
         // Programs start in their own directories.
         let bin_dir = std::path::absolute(bin_dir)?;
         match cli.command {
-            Command::Pair(args) => pair(&args, bin_dir),
-            Command::Matrix(args) => matrix(&args, bin_dir),
-            Command::Shell(args) => shell(args, bin_dir),
+            Command::Pair(args) => pair(&args, &bin_dir),
+            Command::Matrix(args) => matrix(&args, &bin_dir),
+            Command::Shell(args) => shell(args, &bin_dir),
         }
     }
 
-    fn pair(args: &PairArgs, bin_dir: PathBuf) -> Result<ExitCode> {
-        trial::check_binaries(&bin_dir)?;
+    fn pair(args: &PairArgs, bin_dir: &Path) -> Result<ExitCode> {
+        trial::check_binaries(bin_dir)?;
         let (a, b) = (Access::by_name(&args.a)?, Access::by_name(&args.b)?);
         let mut outcomes = Vec::new();
         for run in 0..args.runs {
-            let setup = Setup { bin_dir: bin_dir.clone(), seed: args.seed + run, pcap: args.pcap.clone() };
+            let setup = Setup { bin_dir: bin_dir.to_owned(), seed: args.seed + run, pcap: args.pcap.clone() };
             let outcome = trial::run(&a, &b, &setup)?;
             if args.json {
                 println!("{}", serde_json::to_string(&outcome)?);
@@ -139,8 +153,8 @@ mod linux {
         Ok(exit_code(cell.succeeded == cell.runs))
     }
 
-    fn matrix(args: &MatrixArgs, bin_dir: PathBuf) -> Result<ExitCode> {
-        trial::check_binaries(&bin_dir)?;
+    fn matrix(args: &MatrixArgs, bin_dir: &Path) -> Result<ExitCode> {
+        trial::check_binaries(bin_dir)?;
         let easy = || EASY.map(str::to_owned).to_vec();
         let kinds = if args.kinds.is_empty() { easy() } else { args.kinds.clone() };
         let order = if args.ordered { Order::Both } else { Order::Once };
@@ -150,11 +164,7 @@ mod linux {
         let mut all_well = true;
         for (a, b) in pairs(&kinds, order) {
             let (first, second) = (Access::by_name(&a)?, Access::by_name(&b)?);
-            let mut outcomes = Vec::new();
-            for run in 0..args.runs {
-                let setup = Setup { bin_dir: bin_dir.clone(), seed: args.seed + run, pcap: None };
-                outcomes.push(trial::run(&first, &second, &setup)?);
-            }
+            let outcomes = trials(&first, &second, args, bin_dir)?;
             let cell = Cell::of(&a, &b, &outcomes);
             all_well &= cell.succeeded == cell.runs;
             if args.json {
@@ -170,9 +180,28 @@ mod linux {
         Ok(exit_code(all_well))
     }
 
-    fn shell(args: ShellArgs, bin_dir: PathBuf) -> Result<ExitCode> {
+    /// All trials of one pair, by as many threads as there are jobs: programs die with the thread that starts
+    /// them, so each thread builds its own scenes.
+    fn trials(a: &Access, b: &Access, args: &MatrixArgs, bin_dir: &Path) -> Result<Vec<Outcome>> {
+        let share = |job: u64| -> Result<Vec<Outcome>> {
+            let seeds = (0..args.runs).filter(|run| run % args.jobs == job).map(|run| args.seed + run);
+            let run = |seed| trial::run(a, b, &Setup { bin_dir: bin_dir.to_owned(), seed, pcap: None });
+            seeds.map(run).collect()
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..args.jobs).map(|job| scope.spawn(move || share(job))).collect();
+            let mut outcomes = Vec::new();
+            for thread in threads {
+                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                outcomes.extend(done?);
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn shell(args: ShellArgs, bin_dir: &Path) -> Result<ExitCode> {
         let homes = vec![Access::by_name(&args.a)?, Access::by_name(&args.b)?];
-        let mut plan = Plan::standard(homes, &bin_dir);
+        let mut plan = Plan::standard(homes, bin_dir);
         plan.pcap = args.pcap;
         let scene = Scene::build(&plan)?;
         println!("Kinds: {}", names().join(", "));
