@@ -50,6 +50,8 @@ pub enum DropReason {
 pub enum Rejection {
     /// ICMP port unreachable.
     PortUnreachable,
+    /// A TCP segment with RST.
+    TcpReset,
 }
 
 /// What becomes of a packet.
@@ -140,6 +142,9 @@ impl Nat {
     pub fn inbound(&mut self, _now: Duration, flow: Flow) -> Verdict {
         let inside = self.mapped.iter().find(|(_, port)| **port == flow.dst.port());
         match inside {
+            None if matches!(flow.proto, Proto::Tcp(flags) if flags.syn) => {
+                Verdict::Reject(Rejection::TcpReset)
+            }
             Some((inside, port)) if self.permitted.contains(&(*port, flow.src)) => {
                 Verdict::Forward(Flow { dst: *inside, ..flow })
             }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured here")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -104,6 +104,26 @@ fn tcp_crosses_nats_with_right_checksums() {
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"hello");
     echo.join().unwrap();
+}
+
+#[test]
+fn a_refused_connection_is_refused_at_once() {
+    let Some(scene) = scene(&["eim_apdf_preserving", "udp_blocked"]) else { return };
+    // UDP that the own NAT refuses: the kernel learns it from the ICMP answer.
+    let client = socket(&scene, End::Home(1), 4_000);
+    client.connect("203.0.113.1:5000").unwrap();
+    client.send(b"@anybody?").unwrap();
+    let answer = client.recv(&mut [0; 10]);
+    // A profile may also swallow it.
+    let kind = answer.unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::WouldBlock), "{kind:?}");
+    // TCP to a NAT where nobody listens: refused by a reset, or nothing, but never open.
+    let target = "198.51.100.1:80".parse().unwrap();
+    let connect = || TcpStream::connect_timeout(&target, Duration::from_secs(1));
+    let error = scene.place(End::Server).netns.run(connect).unwrap().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::TimedOut), "{error}");
+    let counts = scene.router().with(|network, _| network.counts().clone()).unwrap();
+    println!("UDP: {kind:?}; TCP: {:?}; {counts:?}", error.kind());
 }
 
 #[test]

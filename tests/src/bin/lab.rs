@@ -226,7 +226,11 @@ mod linux {
 
     fn told(outcome: &Outcome) -> String {
         let time = |ms: Option<f64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.0} ms"));
-        let verdict = if outcome.is_success() { "well" } else { "NOT WELL" };
+        let verdict = match outcome {
+            outcome if outcome.is_success() => "well",
+            Outcome { failure: None, sealed: true, direct_ms: None, .. } => "relayed",
+            _ => "NOT WELL",
+        };
         let mut text = format!(
             "{} x {}: {verdict}; connected {}, direct {}, in use {}; chat {} ({}); {}",
             outcome.a,

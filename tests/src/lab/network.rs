@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::link::{Dice, Line, Link, Swallowed};
 use super::packet::{Packet, Unfit, port_unreachable};
 use super::tap::{Passage, Sort, Tap};
-use crate::nat::{Flow, Nat, Profile, Proto, Verdict};
+use crate::nat::{Flow, Nat, Profile, Proto, Rejection, Verdict};
 
 /// Most NATs a packet passes on its way up or down.
 const MAX_CHAIN: usize = 8;
@@ -89,8 +89,9 @@ struct Subnet {
 struct Transit {
     packet: Packet,
     from: HostId,
-    /// Where it comes from and what it looked like there, for a refusal.
+    /// Where it comes from, where it was sent to, and what it looked like there, for a refusal.
     origin: SocketAddr,
+    target: SocketAddr,
     quote: Vec<u8>,
     sent: Duration,
     core: Option<(SocketAddr, SocketAddr)>,
@@ -123,7 +124,7 @@ pub struct Network {
 /// Why a packet goes no further.
 enum End {
     Dropped(String),
-    Refused { by: IpAddr },
+    Refused(Rejection),
 }
 
 impl Network {
@@ -255,8 +256,8 @@ impl Network {
         if !self.hosts[from.0].addrs.contains(&packet.src().ip()) {
             return self.drop_packet("foreign source".to_owned());
         }
-        let (origin, quote) = (packet.src(), packet.quote());
-        let mut transit = Transit { packet, from, origin, quote, sent: now, core: None };
+        let (origin, target, quote) = (packet.src(), packet.dst(), packet.quote());
+        let mut transit = Transit { packet, from, origin, target, quote, sent: now, core: None };
         match self.climb(now, &mut transit) {
             Ok((subnet, via, owner)) => self.cross(now, subnet, via, owner, transit),
             Err(end) => self.end(now, Duration::ZERO, &transit, end),
@@ -318,7 +319,7 @@ impl Network {
                     return owner.map(|owner| (subnet, via, owner)).ok_or_else(|| dropped("no route"));
                 }
                 Verdict::Drop(reason) => return Err(dropped(&format!("nat out: {reason:?}"))),
-                Verdict::Reject(_) => return Err(End::Refused { by: transit.packet.dst().ip() }),
+                Verdict::Reject(how) => return Err(End::Refused(how)),
             }
         }
         Err(dropped("too many NATs"))
@@ -377,7 +378,7 @@ impl Network {
                     owner = self.owner_of(inside, flow.dst.ip()).ok_or_else(|| dropped("no such host"))?;
                 }
                 Verdict::Drop(reason) => return Err(dropped(&format!("nat in: {reason:?}"))),
-                Verdict::Reject(_) => return Err(End::Refused { by: transit.packet.dst().ip() }),
+                Verdict::Reject(how) => return Err(End::Refused(how)),
             }
         }
         Err(dropped("too many NATs"))
@@ -417,10 +418,16 @@ impl Network {
     fn end(&mut self, now: Duration, delay: Duration, transit: &Transit, end: End) {
         match end {
             End::Dropped(reason) => self.drop_packet(reason),
-            End::Refused { by } => {
+            End::Refused(how) => {
                 self.counts.refused += 1;
-                if let Some(bytes) = port_unreachable(by, transit.origin.ip(), &transit.quote) {
-                    self.schedule(now + delay, Arrival::Refusal { to: transit.from, bytes });
+                // The answer comes from where the sender sent to, and shows what the sender sent.
+                let Transit { packet, origin, target, quote, from, .. } = transit;
+                let answer = match how {
+                    Rejection::PortUnreachable => port_unreachable(target.ip(), origin.ip(), quote),
+                    Rejection::TcpReset => packet.tcp_reset(*target, *origin),
+                };
+                if let Some(bytes) = answer {
+                    self.schedule(now + delay, Arrival::Refusal { to: *from, bytes });
                 }
             }
         }

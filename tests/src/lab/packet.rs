@@ -29,6 +29,9 @@ const V6_LEN: usize = 40;
 /// Offsets of the checksum within the UDP and the TCP header.
 const UDP_SUM: usize = 6;
 const TCP_SUM: usize = 16;
+/// Offsets of the sequence and the acknowledgement number within the TCP header.
+const TCP_SEQ: usize = 4;
+const TCP_ACK: usize = 8;
 
 /// Why a packet is not carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +155,34 @@ impl Packet {
     #[must_use]
     pub fn quote(&self) -> Vec<u8> {
         self.bytes[..self.bytes.len().min(QUOTE_LEN)].to_vec()
+    }
+
+    /// The segment with which `from` refuses this TCP segment of `to` (RFC 9293 §3.5.2); none for a reset.
+    #[must_use]
+    pub fn tcp_reset(&self, from: SocketAddr, to: SocketAddr) -> Option<Vec<u8>> {
+        let Carries::Ports(Proto::Tcp(flags)) = self.carries else { return None };
+        if flags.rst {
+            return None;
+        }
+        let ip = match (from.ip(), to.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), OWN_TTL),
+            (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::ipv6(from.octets(), to.octets(), OWN_TTL),
+            _ => return None,
+        };
+        let mut out = Vec::with_capacity(V6_LEN + self.payload - self.transport);
+        if flags.ack {
+            let seq = self.word(self.transport + TCP_ACK);
+            ip.tcp(from.port(), to.port(), seq, 0).rst().write(&mut out, &[]).ok()?;
+        } else {
+            let len = u32::try_from(self.payload().len()).ok()? + u32::from(flags.syn) + u32::from(flags.fin);
+            let ack = self.word(self.transport + TCP_SEQ).wrapping_add(len);
+            ip.tcp(from.port(), to.port(), 0, 0).rst().ack(ack).write(&mut out, &[]).ok()?;
+        }
+        Some(out)
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        self.bytes[at..at + 4].iter().fold(0, |word, byte| word << 8 | u32::from(*byte))
     }
 
     /// Takes `hops` from the hop limit; false when the packet does not live that long.
@@ -341,6 +372,20 @@ mod tests {
         let mut fragment = udp("1.2.3.4:5", "6.7.8.9:10", &[0; 64]);
         fragment[6] = 0x20;
         assert_eq!(Packet::parse(&fragment).unwrap_err(), Unfit::Fragment);
+    }
+
+    #[test]
+    fn a_reset_acknowledges_the_syn() {
+        let (a, b) = ("1.2.3.4:5", "6.7.8.9:10");
+        let syn = Packet::parse(&tcp(a, b, 64)).unwrap();
+        let reset = syn.tcp_reset(b.parse().unwrap(), a.parse().unwrap()).unwrap();
+        let reset = Packet::parse(&reset).unwrap();
+        let flags = TcpFlags { rst: true, ack: true, ..TcpFlags::default() };
+        assert_eq!(reset.carries(), Carries::Ports(Proto::Tcp(flags)));
+        assert_eq!((reset.src().to_string(), reset.dst().to_string()), (b.to_owned(), a.to_owned()));
+        // One for the SYN and one for the byte that came with it.
+        assert_eq!(reset.word(reset.transport + TCP_ACK), 7 + 2);
+        assert_eq!(reset.tcp_reset(syn.src(), syn.dst()), None, "no reset for a reset");
     }
 
     #[test]
