@@ -18,6 +18,10 @@ const BIN_DIR: &str = "HOBNOB_LAB_BIN_DIR";
 const BACK_PATIENCE: Duration = Duration::from_secs(15);
 /// How long all lines may take to arrive after that.
 const ARRIVAL_PATIENCE: Duration = Duration::from_secs(20);
+/// Between lines: shorter than a round trip, so that a kill meets some on their way.
+const PACE: Duration = Duration::from_millis(30);
+/// How long to look for lines that come twice after all have come once.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Where the binaries are, built once a run; or the reason why the lab cannot run.
 fn binaries() -> Result<PathBuf, String> {
@@ -94,21 +98,15 @@ fn connected(a: &str, b: &str) -> Option<Scene> {
     Some(scene)
 }
 
-/// Alice says a line and sees it taken into her store.
+/// Alice says a line, sees it taken into her store, and pauses.
 fn say_durably(scene: &mut Scene, line: &str) {
     let alice = &mut scene.clients[0];
-    let states = |events: &[tests::lab::app::Event], run| {
-        events.iter().filter(|event| event.run == run && event.name == "state").count()
-    };
-    let before = states(&alice.events(), alice.run());
+    let earlier = trial::message_ids(alice);
     alice.say(line).unwrap();
-    let mut seen = 0;
-    alice
-        .wait("`state` of the line", ARRIVAL_PATIENCE, |event| {
-            seen += usize::from(event.name == "state");
-            seen > before
-        })
-        .unwrap();
+    let is_fresh =
+        |event: &tests::lab::app::Event| event.name == "state" && !earlier.contains(event.text("id"));
+    alice.wait("`state` of the line", ARRIVAL_PATIENCE, is_fresh).unwrap();
+    std::thread::sleep(PACE);
 }
 
 /// The lines that Bob was shown, over all runs, in order.
@@ -136,9 +134,11 @@ fn assert_whole(scene: &Scene, said: &[String]) {
     }
 }
 
+/// Waits until Bob was shown a line, and then for stragglers.
 fn await_line(scene: &mut Scene, line: &str) {
     let is_it = |event: &tests::lab::app::Event| event.name == "message" && event.text("text") == line;
     scene.clients[1].wait("the last line", ARRIVAL_PATIENCE, is_it).unwrap();
+    std::thread::sleep(LATE);
 }
 
 /// Starts a client again after it was killed.

@@ -2,6 +2,7 @@
 //!
 //! What counts is what passed on the wire. The programs' own events only say when to go on to the next step.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -201,15 +202,14 @@ pub fn chat(scene: &mut Scene, from: usize, to: usize, line: &str) -> Result<Cha
     let server = scene.place(End::Server).host;
     let before = tallies(scene)?;
     let begun = scene.router().clock().now();
-    let delivered_before = delivered(&scene.clients[from]);
+    let earlier = message_ids(&scene.clients[from]);
     scene.clients[from].say(line)?;
     let shown = scene.clients[to].wait("the line of chat", CHAT_PATIENCE, |event| {
         event.name == "message" && event.text("text") == line
     })?;
-    let mut count = 0;
     scene.clients[from].wait("`state` delivered", CHAT_PATIENCE, |event| {
-        count += usize::from(event.name == "state" && event.text("state") == "delivered");
-        count > delivered_before
+        let fresh = event.name == "state" && !earlier.contains(event.text("id"));
+        fresh && event.text("state") == "delivered"
     })?;
     let after = tallies(scene)?;
     let bytes = |from: HostId, to: HostId| {
@@ -221,12 +221,13 @@ pub fn chat(scene: &mut Scene, from: usize, to: usize, line: &str) -> Result<Cha
     Ok(ChatRun { took: shown.seen.saturating_sub(begun), direct })
 }
 
-/// `state` delivered events of the present run so far.
-fn delivered(app: &App) -> usize {
-    let is_one = |event: &&super::app::Event| {
-        event.run == app.run() && event.name == "state" && event.text("state") == "delivered"
-    };
-    app.events().iter().filter(is_one).count()
+/// The messages whose state a program has told so far, over all runs: a late word about one of these says
+/// nothing about the next.
+#[must_use]
+pub fn message_ids(app: &App) -> BTreeSet<String> {
+    let events = app.events();
+    let states = events.iter().filter(|event| event.name == "state");
+    states.map(|event| event.text("id").to_owned()).collect()
 }
 
 /// A line of chat of the usual length that begins with `mark`; never the same byte for long.
