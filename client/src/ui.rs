@@ -1,1 +1,97 @@
-//! Front ends.
+//! Front ends on the [`Engine`](crate::engine::Engine): the command line, plain lines, JSON events.
+//!
+//! [`main`] is the whole program. [`app`] joins the engine's events with what is typed and says what happens as
+//! [`news::News`]; `show` turns these into lines for people, `json` into events for scripts. Nothing here knows of
+//! packets, paths or tables.
+
+mod app;
+mod args;
+mod embedded;
+mod history;
+mod json;
+mod line;
+mod names;
+mod news;
+mod out;
+mod plain;
+mod show;
+mod signals;
+mod start;
+mod terminal;
+mod time;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Subcommand};
+
+/// How the program ends; the numbers are documented in `--help` and stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// All is well.
+    Good = 0,
+    /// Something failed: the database, the network's set-up.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The server refused, or has another key than before.
+    Server = 3,
+    /// Another client uses the data directory.
+    Busy = 4,
+}
+
+/// Why the program cannot go on, and how it then ends.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Fatal {
+    exit: Exit,
+    message: String,
+}
+
+impl Fatal {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Failed, message: error.to_string() }
+    }
+
+    fn with(exit: Exit) -> impl FnOnce(&dyn std::fmt::Display) -> Self {
+        move |error| Self { exit, message: error.to_string() }
+    }
+}
+
+/// Runs the program: reads the command line, does what it says, and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Good };
+            // If even the terminal is gone, the exit code has to do.
+            let _ = error.print();
+            return ExitCode::from(exit as u8);
+        }
+    };
+    let is_json = args.json;
+    let outcome = match args.command {
+        Some(Subcommand::History(ref options)) => history::run(&args, options),
+        None => start::run(&args),
+    };
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(fatal) => {
+            report(&fatal, is_json);
+            ExitCode::from(fatal.exit as u8)
+        }
+    }
+}
+
+/// Says why the program ends: on the error output for people, and among the events for scripts.
+fn report(fatal: &Fatal, is_json: bool) {
+    // The exit code tells as well; nothing can be done about a closed output.
+    let _ = writeln!(std::io::stderr(), "client: {fatal}");
+    if is_json {
+        let event = json::line(&news::News::Error(fatal.message.clone()), crate::net::unix_ms());
+        let _ = std::io::stdout().write_all(event.as_bytes());
+    }
+}

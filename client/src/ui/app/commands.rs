@@ -1,0 +1,181 @@
+//! What is typed.
+
+use std::collections::BTreeMap;
+
+use common::identity::PeerId;
+use futures_util::future::join_all;
+
+use super::{App, Closed, Current, DELIVERY_TIME, News, Phase, QUIT_TIME, now};
+use crate::engine::{EngineError, Person};
+use crate::log::MAX_TEXT_LEN;
+use crate::ui::line::{self, Command, Line};
+use crate::ui::plain::Input;
+
+/// Messages that are to be sent.
+type Batch = Vec<(PeerId, String)>;
+
+impl App {
+    /// Handles what was typed, in order. Messages that follow each other are committed together.
+    pub(super) async fn handle_inputs(
+        &mut self,
+        inputs: Vec<Input>,
+        is_terminal: bool,
+    ) -> Result<(), Closed> {
+        let mut batch = Batch::new();
+        for input in inputs {
+            if matches!(self.phase, Phase::Leaving(_)) {
+                break;
+            }
+            match input {
+                Input::Line { text, to } => self.handle_line(&text, to, &mut batch).await?,
+                Input::NotUtf8 => self.refuse(&mut batch, "the line is not UTF-8; nothing was sent").await?,
+                Input::TooLong { len } => {
+                    let message = format!(
+                        "the line has {len} bytes; a message may have {MAX_TEXT_LEN}; nothing was sent"
+                    );
+                    self.refuse(&mut batch, &message).await?;
+                }
+                Input::End if is_terminal => self.phase = Phase::Leaving(now() + QUIT_TIME),
+                Input::End => self.phase = Phase::Delivering(now() + DELIVERY_TIME),
+                Input::Interrupt => self.phase = Phase::Leaving(now()),
+            }
+        }
+        self.send_all(&mut batch).await
+    }
+
+    /// Says that something is wrong, after what came before it.
+    async fn refuse(&mut self, batch: &mut Batch, message: &str) -> Result<(), Closed> {
+        self.send_all(batch).await?;
+        self.say(News::Error(message.to_owned())).await
+    }
+
+    async fn handle_line(&mut self, line: &str, to: Option<PeerId>, batch: &mut Batch) -> Result<(), Closed> {
+        match line::parse(line) {
+            Ok(Line::Empty) => Ok(()),
+            Ok(Line::Text(text)) => match to.or(self.current.map(|current| current.peer)) {
+                Some(peer) => {
+                    batch.push((peer, text));
+                    Ok(())
+                }
+                None => self.refuse(batch, "nobody is there yet; nothing was sent").await,
+            },
+            Ok(Line::Command(Command::Message { to, text })) => match self.names.find(&to) {
+                Ok(peer) => {
+                    batch.push((peer, text));
+                    Ok(())
+                }
+                Err(error) => self.refuse(batch, &format!("{error}; nothing was sent")).await,
+            },
+            Ok(Line::Command(command)) => {
+                self.send_all(batch).await?;
+                self.handle_command(command).await
+            }
+            Err(error) => self.refuse(batch, &error.to_string()).await,
+        }
+    }
+
+    /// Sends in order; one commit serves many.
+    async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Closed> {
+        let batch = std::mem::take(batch);
+        let engine = self.engine.clone();
+        let results = join_all(batch.iter().map(|(peer, text)| engine.send(*peer, text))).await;
+        let mut waiting = BTreeMap::new();
+        for ((peer, _), result) in batch.iter().zip(results) {
+            match result {
+                Ok(message) => {
+                    self.handle_sent(message).await?;
+                    if !self.connected.contains(peer) {
+                        *waiting.entry(*peer).or_default() += 1;
+                    }
+                }
+                Err(error) => self.say(News::Error(format!("{error}; nothing was sent"))).await?,
+            }
+        }
+        for (peer, count) in waiting {
+            self.say(News::Waiting { peer, count }).await?;
+        }
+        Ok(())
+    }
+
+    async fn handle_command(&mut self, command: Command) -> Result<(), Closed> {
+        match command {
+            Command::Help => self.say(News::Help).await,
+            Command::Peers => match self.people().await? {
+                Some(people) => {
+                    let current = self.current.map(|current| current.peer);
+                    self.say(News::Peers { people, current }).await
+                }
+                None => Ok(()),
+            },
+            Command::Path => match self.people().await? {
+                Some(people) => {
+                    let live = people.into_iter().filter_map(|person| person.connected?.path);
+                    self.say(News::Paths(live.collect())).await
+                }
+                None => Ok(()),
+            },
+            Command::History { limit } => self.show_history(limit).await,
+            Command::To { name } => self.choose(&name).await,
+            Command::Name { peer, name } => self.rename(&peer, &name).await,
+            Command::Meet => match self.engine.meet().await {
+                Ok(()) => Ok(()),
+                Err(error) => self.fail(&error).await,
+            },
+            Command::Quit => {
+                self.phase = Phase::Leaving(now() + QUIT_TIME);
+                Ok(())
+            }
+            // Sent together with other messages.
+            Command::Message { .. } => Ok(()),
+        }
+    }
+
+    async fn fail(&self, error: &EngineError) -> Result<(), Closed> {
+        self.say(News::Error(error.to_string())).await
+    }
+
+    async fn people(&self) -> Result<Option<Vec<Person>>, Closed> {
+        match self.engine.people().await {
+            Ok(people) => Ok(Some(people)),
+            Err(error) => self.fail(&error).await.map(|()| None),
+        }
+    }
+
+    async fn show_history(&self, limit: usize) -> Result<(), Closed> {
+        let Some(current) = self.current else {
+            return self.say(News::Error("you talk to nobody yet".to_owned())).await;
+        };
+        match self.engine.history(current.peer, limit).await {
+            Ok(rows) => self.say(News::History { peer: current.peer, rows, is_recent: false }).await,
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
+    async fn choose(&mut self, name: &str) -> Result<(), Closed> {
+        match self.names.find(name) {
+            Ok(peer) => {
+                self.set_current(Some(Current { peer, is_chosen: true }));
+                let message = format!("what you type goes to {} now", self.names.shown(peer));
+                self.say(News::Info(message)).await
+            }
+            Err(error) => self.say(News::Error(error.to_string())).await,
+        }
+    }
+
+    async fn rename(&mut self, peer: &str, name: &str) -> Result<(), Closed> {
+        let peer = match self.names.find(peer) {
+            Ok(peer) => peer,
+            Err(error) => return self.say(News::Error(error.to_string())).await,
+        };
+        if let Err(error) = self.engine.rename(peer, name).await {
+            return self.fail(&error).await;
+        }
+        let people = self.people().await?.unwrap_or_default();
+        if let Some(person) = people.iter().find(|person| person.contact.peer == peer) {
+            self.names.set(peer, &person.contact.name());
+        }
+        self.update_prompt();
+        self.say(News::Info(format!("{} is called {} from now on", peer.short(), self.names.shown(peer))))
+            .await
+    }
+}

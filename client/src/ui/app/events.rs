@@ -1,0 +1,187 @@
+//! What the engine reports.
+
+use common::identity::PeerId;
+use common::text;
+
+use super::{App, Closed, Current, End, Exit, Fatal, Format, News, now};
+use crate::engine::Event;
+use crate::net::PathChange;
+use crate::store::{HistoryRow, MessageRow};
+
+/// Messages of the past that are shown when somebody comes.
+const RECENT: usize = 5;
+/// Characters of a reason that is repeated.
+const MAX_REASON: usize = 200;
+
+impl App {
+    pub(super) async fn handle_event(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::ServerUp { key, .. } => self.handle_server_up(key).await?,
+            Event::ServerDown { error, retry } => {
+                if retry.is_none() && !self.is_ready {
+                    return Err(End::Fatal(Fatal::with(Exit::Server)(&error)));
+                }
+                let again = if retry.is_some() { "; trying again" } else { "" };
+                self.handle_server_trouble(format!("{error}{again}")).await?;
+            }
+            Event::Waiting => {
+                let message = "waiting for somebody new; they start a client with the same --server";
+                self.say(News::Info(message.to_owned())).await?;
+            }
+            Event::Paired { peer } => {
+                self.say(News::Info(format!("paired with {}, connecting", self.names.shown(peer)))).await?;
+            }
+            Event::Connected { peer, name, words, is_new } => {
+                self.handle_connected(peer, name, words, is_new).await?;
+            }
+            Event::Path(change) => self.handle_path(change).await?,
+            Event::Message { message, .. } => self.handle_message(message).await?,
+            Event::State { id, peer, state } => {
+                self.delivery.handle_state(now(), id, peer, state);
+                self.say(News::State { id, peer, state }).await?;
+            }
+            Event::Disconnected { peer, reason } => self.handle_disconnected(peer, reason).await?,
+            Event::Unreachable { peer, reason } => self.handle_unreachable(peer, reason).await?,
+            Event::Presence { peer, online } => {
+                let state = if online { "online" } else { "offline" };
+                self.say(News::Detail(format!("{} is {state}", self.names.shown(peer)))).await?;
+            }
+            Event::Error { message } => self.say(News::Error(message)).await?,
+        }
+        Ok(())
+    }
+
+    /// What still counts while the program ends.
+    pub(super) async fn handle_late(&mut self, event: Event) -> Result<(), Closed> {
+        match event {
+            Event::Message { message, .. } => self.handle_message(message).await,
+            Event::State { id, peer, state } => self.say(News::State { id, peer, state }).await,
+            Event::Error { message } => self.say(News::Error(message)).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn handle_server_up(&mut self, key: PeerId) -> Result<(), Closed> {
+        self.server_trouble = None;
+        if self.is_ready {
+            return self.say(News::Info("server reached again".to_owned())).await;
+        }
+        self.is_ready = true;
+        let server = format!("{}#{key}", self.server.address);
+        self.say(News::Ready { me: self.engine.me(), server, key }).await
+    }
+
+    /// The same trouble is told once, however often it is met.
+    async fn handle_server_trouble(&mut self, trouble: String) -> Result<(), Closed> {
+        if self.server_trouble.as_ref() == Some(&trouble) {
+            return Ok(());
+        }
+        self.server_trouble = Some(trouble.clone());
+        self.say(News::Error(trouble)).await
+    }
+
+    async fn handle_connected(
+        &mut self,
+        peer: PeerId,
+        name: String,
+        words: String,
+        is_new: bool,
+    ) -> Result<(), Closed> {
+        self.names.set(peer, &name);
+        self.connected.insert(peer);
+        self.unreachable.remove(&peer);
+        let path = self.path_of(peer).await;
+        if let Some(path) = &path {
+            self.paths.insert(peer, (path.via, path.remote));
+        }
+        let via = path.map(|path| path.via);
+        self.say(News::Connected { peer, name, words, is_new, via }).await?;
+        if self.remembered.insert(peer) && !is_new {
+            self.show_recent(peer).await?;
+        }
+        self.turn_to(peer).await
+    }
+
+    async fn path_of(&self, peer: PeerId) -> Option<PathChange> {
+        let people = self.engine.people().await.ok()?;
+        people.into_iter().find(|person| person.contact.peer == peer)?.connected?.path
+    }
+
+    /// Lines go to somebody who comes, unless the user talks to somebody else.
+    async fn turn_to(&mut self, peer: PeerId) -> Result<(), Closed> {
+        match self.current {
+            Some(current) if current.peer == peer => self.update_prompt(),
+            Some(current) if current.is_chosen || self.connected.contains(&current.peer) => {}
+            before => {
+                self.set_current(Some(Current { peer, is_chosen: false }));
+                if before.is_some() {
+                    let message = format!("what you type goes to {} now", self.names.shown(peer));
+                    self.say(News::Info(message)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of what was said before this run.
+    async fn show_recent(&mut self, peer: PeerId) -> Result<(), Closed> {
+        if self.format == Format::Json {
+            return Ok(());
+        }
+        let started_ms = self.started_ms;
+        let is_past = |row: &HistoryRow| match row {
+            HistoryRow::Message(message) => message.received_ms < started_ms,
+            HistoryRow::Gap { .. } => false,
+        };
+        match self.engine.history(peer, RECENT).await {
+            Ok(rows) => {
+                let rows = rows.into_iter().filter(is_past).collect();
+                self.say(News::History { peer, rows, is_recent: true }).await
+            }
+            Err(error) => self.say(News::Error(error.to_string())).await,
+        }
+    }
+
+    async fn handle_path(&mut self, change: PathChange) -> Result<(), Closed> {
+        let path = (change.via, change.remote);
+        // A path of somebody who has not been announced yet is told with the announcement.
+        let is_shown =
+            self.paths.insert(change.peer, path) == Some(path) || !self.connected.contains(&change.peer);
+        self.say(News::Path { change, is_shown }).await
+    }
+
+    async fn handle_message(&mut self, message: MessageRow) -> Result<(), Closed> {
+        if self.printed.remove(&message.id()) {
+            return Ok(());
+        }
+        self.say(News::Message { message: Box::new(message), is_typed: false }).await
+    }
+
+    async fn handle_disconnected(&mut self, peer: PeerId, reason: String) -> Result<(), Closed> {
+        self.connected.remove(&peer);
+        self.paths.remove(&peer);
+        self.say(News::Disconnected { peer, reason }).await?;
+        match self.delivery.handle_disconnected(peer) {
+            0 => Ok(()),
+            count => self.say(News::Unconfirmed { peer, count }).await,
+        }
+    }
+
+    async fn handle_unreachable(&mut self, peer: PeerId, reason: String) -> Result<(), Closed> {
+        let reason = text::one_line(&reason, MAX_REASON);
+        if self.unreachable.insert(peer, reason.clone()).as_ref() == Some(&reason) {
+            return Ok(());
+        }
+        self.say(News::Info(format!("{} cannot be reached now: {reason}", self.names.shown(peer)))).await
+    }
+
+    /// An own message is committed: says so, and remembers to say when it has arrived.
+    pub(super) async fn handle_sent(&mut self, message: MessageRow) -> Result<(), Closed> {
+        let id = message.id();
+        self.printed.insert(id);
+        for (peer, _) in &message.states {
+            self.delivery.handle_sent(now(), id, *peer, self.connected.contains(peer));
+        }
+        self.say(News::Message { message: Box::new(message), is_typed: true }).await
+    }
+}

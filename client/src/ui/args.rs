@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::Fatal;
+use crate::data_dir::DataDir;
+use crate::net::ServerTarget;
+
+/// Messages of each conversation that `client history` shows unless told otherwise.
+const HISTORY_LIMIT: usize = 100;
+/// The name of somebody of whom the system does not know any.
+const NAMELESS: &str = "somebody";
+/// Our own parts, whose messages are shown at the level that the user asks for.
+const OWN_TARGETS: [&str; 3] = ["client", "common", "rendezvous"];
+
+const EXAMPLES: &str = "\
+Examples:
+  client --server example.org:5000             meet somebody, or find those you know again
+  client --server example.org:5000#KEY         the same, sure of the server from the first time on
+  client                                       be the server yourself; prints the line for the other machine
+  echo hello | client --server example.org:5000
+  client history --peer anna --limit 20
+
+A line that is typed goes to the person you talk to. Lines that begin with / are commands; /help lists them.
+The input's end does not cut off what was typed: it is waited for up to 5 seconds until it is delivered. What is
+not delivered by then is kept, and is sent the next time that both are there.
+
+With --json every line is an object with `event` and `at` (Unix time in ms), and these fields:
+  ready {peer, server}                         connected {peer, name, words}
+  path {peer, via: relay|udp|tcp|lan, remote, rtt_ms}
+  message {conversation, from, id, text, sent_ms}
+  state {id, peer, state: pending|sent|refused|delivered|read}
+  disconnected {peer, reason}                  error {message}          info {message}
+  peers {people: [{peer, name, online, connected, words, via, remote, rtt_ms}]}          answers /peers
+  history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
+
+Exit codes:
+  0  all is well
+  1  something failed: the database, the data directory, the network's set-up
+  2  the command line is wrong
+  3  the server refused, speaks another version, or has another key than before
+  4  another client uses the data directory";
+
+/// Talk straight from machine to machine, with nobody in the middle who can read it.
+#[derive(Debug, Parser)]
+#[command(name = "client", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Subcommand>,
+
+    /// The rendezvous, as HOST:PORT or HOST:PORT#KEY; without it, one runs inside this client
+    #[arg(long, value_name = "HOST:PORT[#KEY]", env = "HOBNOB_SERVER", hide_env_values = true)]
+    pub(super) server: Option<ServerTarget>,
+
+    /// Where identity and history are kept [default: the user's data directory]
+    #[arg(long, value_name = "DIR", env = "HOBNOB_DATA_DIR", hide_env_values = true, global = true)]
+    pub(super) data_dir: Option<PathBuf>,
+
+    /// The name that others see [default: the login name]
+    #[arg(long, env = "HOBNOB_NAME", hide_env_values = true)]
+    name: Option<String>,
+
+    /// Wait for somebody new, although there are contacts
+    #[arg(long, env = "HOBNOB_MEET", hide_env_values = true)]
+    pub(super) meet: bool,
+
+    /// Local UDP port [default: any]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "HOBNOB_PORT",
+        hide_env_values = true,
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(super) port: u16,
+
+    /// What to log to the error output: off, error, warn, info, debug, trace [default: warn; off on a terminal]
+    #[arg(long, value_name = "LEVEL", env = "HOBNOB_LOG", hide_env_values = true, value_parser = parse_log)]
+    log: Option<Targets>,
+
+    /// Print events as JSON, one a line
+    #[arg(long, env = "HOBNOB_JSON", hide_env_values = true, global = true)]
+    pub(super) json: bool,
+
+    /// Do not read the standard input; run until a signal comes
+    #[arg(long, env = "HOBNOB_NO_INPUT", hide_env_values = true)]
+    pub(super) no_input: bool,
+}
+
+/// Things to do besides chatting.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Show what was said, also while a client runs
+    History(History),
+}
+
+/// Options of `client history`.
+#[derive(Debug, clap::Args)]
+pub(super) struct History {
+    /// With whom: a name, or a key or its beginning [default: everybody]
+    #[arg(long, value_name = "P")]
+    pub(super) peer: Option<String>,
+
+    /// The newest N messages of each conversation; 0 for all
+    #[arg(long, value_name = "N", default_value_t = HISTORY_LIMIT)]
+    pub(super) limit: usize,
+}
+
+impl Args {
+    /// The data directory that is meant.
+    pub(super) fn data_dir(&self) -> Result<PathBuf, Fatal> {
+        match &self.data_dir {
+            Some(path) => Ok(path.clone()),
+            None => DataDir::default_path().map_err(Fatal::failed),
+        }
+    }
+
+    /// The name that others see.
+    pub(super) fn name(&self) -> String {
+        let login =
+            ["USER", "LOGNAME", "USERNAME", "HOSTNAME"].into_iter().map(|key| std::env::var(key).ok());
+        let host = || std::fs::read_to_string("/etc/hostname").ok();
+        let clean = |name: String| common::text::one_line(&name, common::text::MAX_NAME);
+        std::iter::once(self.name.clone())
+            .chain(login)
+            .chain(std::iter::once_with(host))
+            .flatten()
+            .map(clean)
+            .find(|name| !name.is_empty())
+            .unwrap_or_else(|| NAMELESS.to_owned())
+    }
+
+    /// What to log.
+    pub(super) fn log(&self, is_terminal: bool) -> Targets {
+        let default = || own_level(if is_terminal { LevelFilter::OFF } else { LevelFilter::WARN });
+        self.log.clone().unwrap_or_else(default)
+    }
+}
+
+/// A level for our own parts. What libraries log below errors may hold addresses, which belong to `debug`.
+fn own_level(level: LevelFilter) -> Targets {
+    let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
+    Targets::new().with_default(others).with_targets(OWN_TARGETS.map(|target| (target, level)))
+}
+
+/// A level, or levels for single parts such as `client=debug,quinn=warn`.
+fn parse_log(text: &str) -> Result<Targets, String> {
+    if let Ok(level) = text.parse::<LevelFilter>() {
+        return Ok(own_level(level));
+    }
+    text.parse().map_err(|_| "write off, error, warn, info, debug or trace".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use tracing_subscriber::filter::Targets;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["client", "history", "--json", "--data-dir", "x"]).unwrap();
+        assert!(args.json);
+        assert_eq!(args.data_dir, Some("x".into()));
+        assert!(Args::try_parse_from(["client", "--server", "nonsense"]).is_err());
+    }
+
+    #[test]
+    fn libraries_keep_addresses_to_themselves() {
+        let would_log = |filter: &Targets, target: &str| filter.would_enable(target, &tracing::Level::WARN);
+        let warn = parse_log("warn").unwrap();
+        assert!(would_log(&warn, "client::net"));
+        assert!(!would_log(&warn, "quinn_proto::connection"));
+        assert!(would_log(&parse_log("debug").unwrap(), "quinn_proto::connection"));
+        assert!(!would_log(&parse_log("off").unwrap(), "client"));
+        assert!(parse_log("loud").is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens, on its way to people or scripts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::identity::PeerId;
+
+use crate::engine::Person;
+use crate::log::MessageId;
+use crate::net::{PathChange, Via};
+use crate::store::{HistoryRow, MessageRow, State};
+
+/// Something to say.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// Who we are.
+    Welcome { me: PeerId, name: String },
+    /// A server runs here; this is what to type elsewhere.
+    Invite { command: String },
+    /// The server is reached for the first time.
+    Ready { me: PeerId, server: String, key: PeerId },
+    /// Something that is good to know.
+    Info(String),
+    /// Something that scripts may want to know, and that people see anyway.
+    Detail(String),
+    /// Something went wrong.
+    Error(String),
+    /// Somebody is connected.
+    Connected { peer: PeerId, name: String, words: String, is_new: bool, via: Option<Via> },
+    /// Somebody's packets take another path; `is_shown` if people have seen this one already.
+    Path { change: PathChange, is_shown: bool },
+    /// A message; `is_typed` if it was typed here and stands on the screen.
+    Message { message: Box<MessageRow>, is_typed: bool },
+    /// A message got further.
+    State { id: MessageId, peer: PeerId, state: State },
+    /// Messages that wait, for `peer` is not there.
+    Waiting { peer: PeerId, count: usize },
+    /// Messages of which it is unknown whether they arrived, for `peer` has gone.
+    Unconfirmed { peer: PeerId, count: usize },
+    /// Messages that had waited are delivered.
+    Delivered { peer: PeerId, count: usize },
+    /// Somebody's connection has ended.
+    Disconnected { peer: PeerId, reason: String },
+    /// Whom we know; `current` is whom the user talks to.
+    Peers { people: Vec<Person>, current: Option<PeerId> },
+    /// How those who are connected are reached.
+    Paths(Vec<PathChange>),
+    /// What was said; `is_recent` if nobody asked, but somebody came.
+    History { peer: PeerId, rows: Vec<HistoryRow>, is_recent: bool },
+    /// The commands.
+    Help,
+}
+
+/// The word for a kind of path, stable for scripts.
+pub(super) const fn via_word(via: Via) -> &'static str {
+    match via {
+        Via::Relay => "relay",
+        Via::Udp => "udp",
+        Via::Lan => "lan",
+    }
+}
+
+/// A measured round trip for people: whole milliseconds, but for the shortest.
+pub(super) fn rtt_text(rtt: Duration) -> String {
+    let ms = rtt.as_secs_f64() * 1000.0;
+    if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// How packets travel, in words.
+pub(super) fn path_text(via: Via, remote: Option<SocketAddr>, rtt: Option<Duration>) -> String {
+    let to = remote.map_or_else(String::new, |remote| format!(" to {remote}"));
+    let rtt = rtt.map_or_else(String::new, |rtt| format!(", {}", rtt_text(rtt)));
+    match via {
+        Via::Relay => format!("over the relay{rtt}"),
+        Via::Udp => format!("direct{to} over UDP{rtt}"),
+        Via::Lan => format!("direct{to} in the local network{rtt}"),
+    }
+}

@@ -1,0 +1,219 @@
+//! News as lines for people. Pure; whatever a peer can have written is made safe here or in [`Names`].
+
+use common::text;
+
+use super::line;
+use super::names::Names;
+use super::news::{News, path_text, rtt_text, via_word};
+use super::time::iso;
+use crate::engine::Person;
+use crate::log::Content;
+use crate::net::{PathChange, Via};
+use crate::store::{HistoryRow, MessageRow, State};
+
+/// Characters of a reason that a peer may have chosen.
+const MAX_REASON: usize = 200;
+/// What continues a message of several lines.
+const INDENT: &str = "    ";
+
+/// Whether lines are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colour {
+    Off,
+    On,
+}
+
+impl Colour {
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Off => text.to_owned(),
+            Self::On => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn name(self, text: &str) -> String {
+        self.paint("1;36", text)
+    }
+
+    fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+}
+
+/// The lines for `news`, without the last line break; `None` if people need not see it.
+pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String> {
+    let note = |text: String| Some(format!("* {text}"));
+    match news {
+        News::Welcome { me, name } => note(format!("you are {name}, key {}", me.short())),
+        News::Invite { command } => note(format!(
+            "the server runs in this client; on the other machine type\n{INDENT}{}",
+            colour.paint("1", command)
+        )),
+        News::Ready { server, key, .. } => {
+            let address = server.split('#').next().unwrap_or(server);
+            note(format!("server {address} reached, key {}", key.short()))
+        }
+        News::Info(message) => note(message.clone()),
+        News::Error(message) => Some(colour.bad(&format!("! {}", text::one_line(message, 4 * MAX_REASON)))),
+        News::Connected { peer, words, is_new, via, .. } => {
+            note(connected(&names.shown(*peer), words, *is_new, *via, colour))
+        }
+        News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) => None,
+        News::Path { change, is_shown: false } => {
+            note(colour.dim(&format!("{}: now {}", names.shown(change.peer), path(change))))
+        }
+        News::Message { is_typed: true, .. } => None,
+        News::Message { message, is_typed: false } => Some(said(message, names, colour)),
+        News::Waiting { peer, count } => Some(colour.dim(&waiting(&names.shown(*peer), *count))),
+        News::Unconfirmed { peer, count } => Some(colour.dim(&format!(
+            "(pending: {} to {} not confirmed; sent again when you are both here)",
+            messages(*count),
+            names.shown(*peer)
+        ))),
+        News::Delivered { peer, count } => Some(colour.dim(&delivered(&names.shown(*peer), *count))),
+        News::Disconnected { peer, reason } => {
+            note(format!("disconnected from {}: {}", names.shown(*peer), text::one_line(reason, MAX_REASON)))
+        }
+        News::Peers { people, current } => note(peers(people, *current, names, colour)),
+        News::Paths(paths) => note(all_paths(paths, names)),
+        News::History { peer, rows, is_recent } => {
+            history(&names.shown(*peer), rows, *is_recent, names, colour)
+        }
+        News::Help => Some(line::help()),
+    }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
+fn waiting(name: &str, count: usize) -> String {
+    match count {
+        1 => format!("(pending: {name} is offline; sent when you are both here)"),
+        _ => format!("({count} pending: {name} is offline; sent when you are both here)"),
+    }
+}
+
+fn delivered(name: &str, count: usize) -> String {
+    match count {
+        1 => format!("✓ delivered to {name}"),
+        _ => format!("✓ {} delivered to {name}", messages(count)),
+    }
+}
+
+fn connected(name: &str, words: &str, is_new: bool, via: Option<Via>, colour: Colour) -> String {
+    let how = match via {
+        None => "",
+        Some(Via::Relay) => " (relay)",
+        Some(Via::Udp) => " (direct)",
+        Some(Via::Lan) => " (local network)",
+    };
+    let name = colour.name(name);
+    if is_new {
+        let words = colour.paint("1", words);
+        format!("connected to {name}{how}, words: {words}, compare them")
+    } else {
+        format!("connected to {name}{how}")
+    }
+}
+
+fn path(change: &PathChange) -> String {
+    path_text(change.via, change.remote, change.rtt)
+}
+
+/// What a message says, safe to show.
+fn body(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text::lines(text),
+        Content::Unknown { kind, .. } => {
+            format!("[a message of kind {kind}, which this version cannot show]")
+        }
+    }
+}
+
+/// A message as `NAME> text`; further lines are indented, so that none of them can pass for another message.
+fn said(message: &MessageRow, names: &Names, colour: Colour) -> String {
+    let name = names.shown(message.author);
+    let name = if message.own { colour.good(&format!("{name}>")) } else { colour.name(&format!("{name}>")) };
+    format!("{name} {}", body(&message.content).replace('\n', &format!("\n{INDENT}")))
+}
+
+fn peers(
+    people: &[Person],
+    current: Option<common::identity::PeerId>,
+    names: &Names,
+    colour: Colour,
+) -> String {
+    if people.is_empty() {
+        return "you know nobody yet; with /meet you wait for somebody".to_owned();
+    }
+    let lines = people.iter().map(|person| {
+        let peer = person.contact.peer;
+        let mark = if current == Some(peer) { "->" } else { "  " };
+        let state = match &person.connected {
+            Some(live) => {
+                let path = live.path.as_ref().map_or_else(|| "connected".to_owned(), path);
+                format!("{path}; words: {}", live.words)
+            }
+            None if person.online => "online, not connected".to_owned(),
+            None => format!("offline, last seen {}", iso(person.contact.last_seen_ms)),
+        };
+        format!("\n{mark} {} [{}] {state}", colour.name(&names.shown(peer)), peer.short())
+    });
+    format!("whom you know:{}", lines.collect::<String>())
+}
+
+fn all_paths(paths: &[PathChange], names: &Names) -> String {
+    if paths.is_empty() {
+        return "nobody is connected".to_owned();
+    }
+    let lines = paths.iter().map(|change| {
+        let rtt = change.rtt.map_or_else(|| "not measured".to_owned(), rtt_text);
+        let remote = change.remote.map_or_else(|| "through the server".to_owned(), |to| format!("to {to}"));
+        format!("\n   {}: via {}, {remote}, round trip {rtt}", names.shown(change.peer), via_word(change.via))
+    });
+    format!("how people are reached:{}", lines.collect::<String>())
+}
+
+/// One line of the history with its date, as `client history` shows it too.
+pub(super) fn history_line(row: &HistoryRow, names: &Names, colour: Colour) -> String {
+    match row {
+        HistoryRow::Message(message) => {
+            let state = match message.states.iter().map(|(_, state)| *state).min() {
+                None | Some(State::Delivered | State::Read) => String::new(),
+                Some(state) => colour.dim(&format!("  ({state})")),
+            };
+            let date = colour.dim(&iso(message.order.label_ms));
+            format!("{date} {}{state}", said(message, names, colour))
+        }
+        HistoryRow::Gap { waiting, missing } => {
+            format!("... {waiting} newer kept back until {missing} that are missing have come")
+        }
+    }
+}
+
+fn history(
+    name: &str,
+    rows: &[HistoryRow],
+    is_recent: bool,
+    names: &Names,
+    colour: Colour,
+) -> Option<String> {
+    if rows.is_empty() {
+        return (!is_recent).then(|| format!("* nothing was said with {name} yet"));
+    }
+    let title = if is_recent { "earlier" } else { "history" };
+    let lines = rows.iter().map(|row| format!("\n{}", history_line(row, names, colour)));
+    Some(format!("* {title} with {name}:{}", lines.collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! From the command line to a running chat.
+
+use std::io::{self, IsTerminal};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+
+use quinn::AsyncUdpSocket;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::app::{App, Format, Inputs, Setup};
+use super::args::Args;
+use super::embedded::{self, Embedded};
+use super::out::{Out, Stdout};
+use super::show::Colour;
+use super::signals::Signals;
+use super::terminal::Restore;
+use super::{Exit, Fatal, plain, terminal};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::engine::{Config, Engine};
+use crate::net::{self, links};
+use crate::store::Options;
+
+/// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
+pub(super) fn colour() -> Colour {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !is_unwanted && !is_dumb() { Colour::On } else { Colour::Off }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Chats until the user or the system ends it.
+pub(super) fn run(args: &Args) -> Result<Exit, Fatal> {
+    let is_terminal =
+        !args.json && !args.no_input && io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb();
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(args.log(is_terminal)).with(log).init();
+    // One thread does it all: the work is waiting, and a second thread would cost memory.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::failed)?;
+    let outcome = runtime.block_on(Box::pin(chat(args, is_terminal)));
+    // A read of the input that is under way must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
+    let signals = Signals::new().map_err(Fatal::failed)?;
+    let dir = DataDir::open(&args.data_dir()?).map_err(Fatal::failed)?;
+    let _lock = dir.lock().map_err(|error| match error {
+        DataDirError::Locked { .. } => Fatal::with(Exit::Busy)(&error),
+        error => Fatal::failed(error),
+    })?;
+    let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
+    let links = bind(args.port)?;
+    let (server, embedded) = match &args.server {
+        Some(target) => (target.clone(), None),
+        None => {
+            let Embedded { server, target } = embedded::start(dir.path()).await?;
+            (target, Some(server))
+        }
+    };
+    let name = args.name();
+    let config = Config {
+        identity,
+        database: dir.database(),
+        store: Options::default(),
+        name: name.clone(),
+        server: Some(server.clone()),
+        meet: args.meet,
+        links,
+        interfaces: links::interface_addrs,
+        wall_clock: net::unix_ms,
+        seed: rand::random(),
+    };
+    let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
+    let _restore = is_terminal.then(Restore::new);
+    let (inputs, out) = open_console(args, is_terminal)?;
+    let format = if args.json { Format::Json } else { Format::Lines(colour()) };
+    let app = App::new(Setup { engine, name, server, format, out });
+    Box::pin(app.run(events, inputs, signals, embedded)).await
+}
+
+/// Binds the client's sockets; a port that the user chose must be had for IPv4.
+fn bind(port: u16) -> Result<Vec<Arc<dyn AsyncUdpSocket>>, Fatal> {
+    let explain = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => Fatal::failed(format!(
+            "another program uses UDP port {port}; choose another one with --port, or leave it out for any"
+        )),
+        _ => Fatal::failed(format!("cannot use UDP port {port}: {error}")),
+    };
+    if port != 0 {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(explain)?;
+    }
+    links::bind(port).map_err(explain)
+}
+
+fn open_console(args: &Args, is_terminal: bool) -> Result<(Inputs, Out), Fatal> {
+    if is_terminal {
+        let (terminal, sink) = terminal::start(colour()).map_err(Fatal::failed)?;
+        return Ok((Inputs::Terminal(terminal), Out::start(sink)));
+    }
+    let inputs = if args.no_input { Inputs::None } else { Inputs::Plain(plain::start()) };
+    Ok((inputs, Out::start(Stdout)))
+}
