@@ -145,6 +145,8 @@ pub(super) struct App {
     /// Those whose history was shown.
     remembered: BTreeSet<PeerId>,
     is_ready: bool,
+    /// In the lobby, as soon as the server is reached.
+    is_waiting: bool,
     server_trouble: Option<String>,
     started_ms: u64,
     phase: Phase,
@@ -170,6 +172,7 @@ impl App {
             printed: BTreeSet::new(),
             remembered: BTreeSet::new(),
             is_ready: false,
+            is_waiting: false,
             server_trouble: None,
             started_ms: net::unix_ms(),
             phase: Phase::Running,

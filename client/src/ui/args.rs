@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::Fatal;
@@ -64,7 +65,7 @@ pub(super) struct Args {
     name: Option<String>,
 
     /// Wait for somebody new, although there are contacts
-    #[arg(long, env = "HOBNOB_MEET", hide_env_values = true)]
+    #[arg(long, env = "HOBNOB_MEET", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) meet: bool,
 
     /// Local UDP port [default: any]
@@ -83,11 +84,11 @@ pub(super) struct Args {
     log: Option<Targets>,
 
     /// Print events as JSON, one a line
-    #[arg(long, env = "HOBNOB_JSON", hide_env_values = true, global = true)]
+    #[arg(long, env = "HOBNOB_JSON", hide_env_values = true, value_parser = FalseyValueParser::new(), global = true)]
     pub(super) json: bool,
 
     /// Do not read the standard input; run until a signal comes
-    #[arg(long, env = "HOBNOB_NO_INPUT", hide_env_values = true)]
+    #[arg(long, env = "HOBNOB_NO_INPUT", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) no_input: bool,
 }
 

@@ -12,6 +12,8 @@ use crate::store::{HistoryRow, MessageRow};
 const RECENT: usize = 5;
 /// Characters of a reason that is repeated.
 const MAX_REASON: usize = 200;
+/// What is said in the lobby.
+const WAITING: &str = "waiting for somebody new; they start a client with the same --server";
 
 impl App {
     pub(super) async fn handle_event(&mut self, event: Event) -> Result<(), End> {
@@ -24,10 +26,9 @@ impl App {
                 let again = if retry.is_some() { "; trying again" } else { "" };
                 self.handle_server_trouble(format!("{error}{again}")).await?;
             }
-            Event::Waiting => {
-                let message = "waiting for somebody new; they start a client with the same --server";
-                self.say(News::Info(message.to_owned())).await?;
-            }
+            // The engine waits before the server knows; people are told when it is true.
+            Event::Waiting if !self.is_ready => self.is_waiting = true,
+            Event::Waiting => self.say(News::Info(WAITING.to_owned())).await?,
             Event::Paired { peer } => {
                 self.say(News::Info(format!("paired with {}, connecting", self.names.shown(peer)))).await?;
             }
@@ -68,7 +69,11 @@ impl App {
         }
         self.is_ready = true;
         let server = format!("{}#{key}", self.server.address);
-        self.say(News::Ready { me: self.engine.me(), server, key }).await
+        self.say(News::Ready { me: self.engine.me(), server, key }).await?;
+        if std::mem::take(&mut self.is_waiting) {
+            self.say(News::Info(WAITING.to_owned())).await?;
+        }
+        Ok(())
     }
 
     /// The same trouble is told once, however often it is met.
@@ -143,10 +148,12 @@ impl App {
     }
 
     async fn handle_path(&mut self, change: PathChange) -> Result<(), Closed> {
+        if !self.connected.contains(&change.peer) {
+            // Nothing travels there before they are connected; then it is told again.
+            return Ok(());
+        }
         let path = (change.via, change.remote);
-        // A path of somebody who has not been announced yet is told with the announcement.
-        let is_shown =
-            self.paths.insert(change.peer, path) == Some(path) || !self.connected.contains(&change.peer);
+        let is_shown = self.paths.insert(change.peer, path) == Some(path);
         self.say(News::Path { change, is_shown }).await
     }
 
