@@ -3,6 +3,7 @@
 //! [`simnet`] and [`world`] run real clients and a real server in one process in virtual time; [`lab`] runs the real
 //! programs in network namespaces. Nothing here is part of the product; nothing in the product knows about this crate.
 
+pub mod fuzz;
 pub mod lab;
 pub mod nat;
 pub mod simnet;
