@@ -2,6 +2,8 @@
 //!
 //! `cargo test --release -p client --test store_bench -- --ignored --nocapture`
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use client::log::exchange::{self, Exchange, WallClock};
@@ -108,7 +110,10 @@ async fn delivered_messages_a_second() {
             }
         })
         .await;
-        println!("one at a time: {:?} from the key press to the other store", took / SINGLE as u32);
+        println!(
+            "one at a time: {:?} from the key press to the other store",
+            took / u32::try_from(SINGLE).unwrap()
+        );
         let conversation = ConversationId::direct(a.peer_id(), b.peer_id());
         let page = Selection { conversation, before: None, limit: 50 };
         let took = timed(async { drop(two.history(page).await.unwrap()) }).await;
