@@ -1,6 +1,6 @@
 //! Everything that must survive: messages, what is still to be delivered, contacts, pinned servers.
 //!
-//! One `SQLite` database, with one connection that writes ([`writer`], group commit at `synchronous=FULL`) and a few
+//! One `SQLite` database, with one connection that writes (group commit at `synchronous=FULL`) and a few
 //! that read. A [`Store`] is a handle that can be cloned; every method that changes something returns after the
 //! commit. Nothing here knows of sockets or user interfaces.
 

@@ -1,5 +1,7 @@
 //! Two stores talk through a stream that breaks again and again: nothing is lost, doubled or out of order.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,7 +79,7 @@ fn number(row: &MessageRow) -> u64 {
 
 async fn say(store: &Store, identity: &Identity, to: PeerId, n: u64) -> Result<MessageRow, StoreError> {
     let conversation = ConversationId::direct(identity.peer_id(), to);
-    let text = format!("{n} {}", "x".repeat((n * 37 % 200) as usize));
+    let text = format!("{n} {}", "x".repeat(usize::try_from(n * 37 % 200).unwrap()));
     store.compose(identity, conversation, &[to], Content::Text(text), 1_000 + n % 5, n).await
 }
 
@@ -222,10 +224,10 @@ async fn survives(point: Point, after: u64, sender_dies: bool) {
         ..Options::default()
     };
     if sender_dies {
-        a.reopen(faults).await
+        a.reopen(faults).await;
     } else {
-        b.reopen(faults).await
-    };
+        b.reopen(faults).await;
+    }
     let confirmed = Mutex::new(Vec::new());
     let talking = async {
         for n in 0..40 {
@@ -235,7 +237,7 @@ async fn survives(point: Point, after: u64, sender_dies: bool) {
             }
             tokio::time::sleep(Duration::from_millis(7)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let (one, two) = duplex(64 * 1024);
     let ((ra, wa), (rb, wb)) = (split(one), split(two));

@@ -1,4 +1,5 @@
 //! The program itself: what it prints, how it ends, what it says when something is wrong.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(unix)]
 
 #[path = "support/client.rs"]

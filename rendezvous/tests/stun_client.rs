@@ -1,4 +1,9 @@
 //! Standard STUN clients against a real server on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it skips"
+)]
 
 #[path = "support/client.rs"]
 mod support;

@@ -288,7 +288,7 @@ fn add_home(network: &mut Network, index: usize, access: &Access) -> Result<(Pla
     let mut nats = Vec::new();
     let mut outer = ipv4(198, 51, 100, number);
     for (depth, profile) in access.chain.iter().rev().enumerate() {
-        let (nat, inside) = network.add_nat(subnet, profile.clone(), vec![outer], LAN_DELAY);
+        let (nat, inside) = network.add_nat(subnet, *profile, vec![outer], LAN_DELAY);
         nats.insert(0, nat);
         subnet = inside;
         outer = ipv4(100, 64 + u8::try_from(depth).context("chain too long")?, number, 2);
