@@ -18,14 +18,14 @@ use tokio::sync::oneshot;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A rendezvous in this process.
-pub struct Rendezvous {
-    pub addr: SocketAddr,
+pub(crate) struct Rendezvous {
+    pub(crate) addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Rendezvous {
-    pub fn start(seed: u8, port: u16) -> Self {
+    pub(crate) fn start(seed: u8, port: u16) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, addr) = channel();
         let thread = thread::spawn(move || {
@@ -56,16 +56,16 @@ impl Drop for Rendezvous {
 }
 
 /// A running client.
-pub struct Client {
+pub(crate) struct Client {
     child: Child,
-    pub stdin: Option<ChildStdin>,
+    pub(crate) stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     /// Lines that were read so far.
-    pub seen: Vec<String>,
+    pub(crate) seen: Vec<String>,
     errors: Option<JoinHandle<String>>,
 }
 
-pub fn command(dir: &Path) -> Command {
+pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HOBNOB_")) {
         command.env_remove(name);
@@ -76,7 +76,7 @@ pub fn command(dir: &Path) -> Command {
 }
 
 impl Client {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (queue, lines) = channel();
@@ -98,11 +98,11 @@ impl Client {
     }
 
     /// A client that prints events.
-    pub fn json(dir: &Path, name: &str, server: &str) -> Self {
+    pub(crate) fn json(dir: &Path, name: &str, server: &str) -> Self {
         Self::start(command(dir).args(["--json", "--name", name, "--server", server]))
     }
 
-    pub fn type_line(&mut self, line: impl AsRef<[u8]>) {
+    pub(crate) fn type_line(&mut self, line: impl AsRef<[u8]>) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(line.as_ref()).unwrap();
         stdin.write_all(b"\n").unwrap();
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    pub fn wait_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
             match self.next_line() {
                 Some(line) if wanted(&line) => return line,
@@ -130,27 +130,27 @@ impl Client {
         }
     }
 
-    pub fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let line = self.wait_line(|line| wanted(&serde_json::from_str(line).unwrap()));
         serde_json::from_str(&line).unwrap()
     }
 
     /// Waits for the next event of this name.
-    pub fn event(&mut self, name: &str) -> Value {
+    pub(crate) fn event(&mut self, name: &str) -> Value {
         self.wait(|event| event["event"] == name)
     }
 
-    pub fn state(&mut self, id: &Value, state: &str) {
+    pub(crate) fn state(&mut self, id: &Value, state: &str) {
         self.wait(|event| event["event"] == "state" && event["id"] == *id && event["state"] == state);
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.unwrap().success());
     }
 
     /// Waits for the end; returns the exit code and what was written to the error output.
-    pub fn end(mut self) -> (ExitStatus, String, Vec<String>) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String, Vec<String>) {
         while self.next_line().is_some() {}
         let status = self.child.wait().unwrap();
         let errors = self.errors.take().unwrap().join().unwrap();
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// Ends it in good order.
-    pub fn terminate(self) -> Vec<String> {
+    pub(crate) fn terminate(self) -> Vec<String> {
         self.signal("TERM");
         let (status, errors, seen) = self.end();
         assert_eq!(status.code(), Some(0), "{errors}");
@@ -175,37 +175,37 @@ impl Drop for Client {
 }
 
 /// Output and exit code of a run that ends by itself.
-pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// Directories for two people, and a rendezvous.
-pub struct Setup {
-    pub temp: tempfile::TempDir,
-    pub rendezvous: Rendezvous,
+pub(crate) struct Setup {
+    pub(crate) temp: tempfile::TempDir,
+    pub(crate) rendezvous: Rendezvous,
 }
 
 impl Setup {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { temp: tempfile::tempdir().unwrap(), rendezvous: Rendezvous::start(1, 0) }
     }
 
-    pub fn dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
 
-    pub fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         self.rendezvous.addr.to_string()
     }
 
-    pub fn client(&self, name: &str) -> Client {
+    pub(crate) fn client(&self, name: &str) -> Client {
         Client::json(&self.dir(name), name, &self.server())
     }
 
     /// Two clients that have met and are connected; returns them with their keys.
-    pub fn pair(&self) -> [(Client, Value); 2] {
+    pub(crate) fn pair(&self) -> [(Client, Value); 2] {
         let mut clients = ["alice", "bob"].map(|name| self.client(name));
         let keys = clients.each_mut().map(|client| client.event("ready")["peer"].clone());
         for client in &mut clients {
