@@ -156,7 +156,7 @@ fn nearest(unknown: &str) -> Option<&'static str> {
     let alike = || {
         let ranked = command_names().map(|name| (distance(name, unknown), name));
         ranked
-            .filter(|(distance, _)| *distance <= MAX_DISTANCE.min(unknown.len() / 2))
+            .filter(|(distance, _)| *distance <= MAX_DISTANCE && *distance < unknown.len())
             .min()
             .map(|(_, name)| name)
     };
