@@ -82,3 +82,31 @@ async fn a_dead_server_does_not_disturb_a_direct_conversation() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     say(&alice, &mut bob, "the server is back").await;
 }
+
+/// Both homes change their addresses, inside and outside, while messages go both ways five times a second.
+#[tokio::test(start_paused = true)]
+async fn a_conversation_survives_new_addresses() {
+    for access in [Access::Public, easy()] {
+        let mut world = World::new(8);
+        let (homes, [mut alice, mut bob]) = two(&mut world, &access, &easy()).await;
+        for i in 0..300 {
+            match i {
+                50 => world.move_host(&homes[0]),
+                100 => world.move_home(&homes[1]),
+                150 => world.move_host(&homes[1]),
+                200 => world.move_home(&homes[0]),
+                _ => {}
+            }
+            alice.engine.send(bob.id(), &format!("a {i}")).await.unwrap();
+            bob.engine.send(alice.id(), &format!("b {i}")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for i in 0..300 {
+            assert_eq!(bob.wait_text().await, format!("a {i}"));
+            assert_eq!(alice.wait_text().await, format!("b {i}"));
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(via(&alice, &bob).await, Via::Udp);
+        assert_eq!(via(&bob, &alice).await, Via::Udp);
+    }
+}
