@@ -110,3 +110,27 @@ async fn a_conversation_survives_new_addresses() {
         assert_eq!(via(&bob, &alice).await, Via::Udp);
     }
 }
+
+/// Without a server and without a path there is nothing to do but to wait, and waiting costs nothing.
+#[test]
+fn waiting_for_everything_is_no_busy_loop() {
+    let (done, result) = std::sync::mpsc::channel();
+    // A client that is busy for ever keeps the virtual clock from moving, so another thread has to look.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let mut world = World::new(9);
+            let (homes, [alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+            world.kill_server();
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            world.net.cut_pair(homes[0].host, homes[1].host);
+            alice.engine.send(bob.id(), "is anybody there?").await.expect("a message is stored");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            world.net.heal_pair(homes[0].host, homes[1].host);
+            world.start_server();
+            assert_eq!(bob.wait_text().await, "is anybody there?");
+        });
+        done.send(()).expect("the test waits");
+    });
+    result.recv_timeout(Duration::from_secs(60)).expect("the virtual minute ends");
+}
