@@ -167,6 +167,18 @@ impl World {
         self.server_identity.peer_id()
     }
 
+    /// The server's identity, for whoever takes its place.
+    #[must_use]
+    pub const fn server_identity(&self) -> &Identity {
+        &self.server_identity
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub const fn server_addr(&self) -> SocketAddr {
+        self.server_addr
+    }
+
     /// What the server counted.
     ///
     /// # Panics

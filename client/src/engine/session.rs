@@ -64,8 +64,11 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
                 return;
             }
             Ok(()) | Err(SessionError::Connection) => {
-                // Without a session the connection is of no use: a new one is.
-                link.connection.close(VarInt::from_u32(close::REPLACED), b"the session has ended");
+                // Without a session the connection is of no use. One that has ended is left alone: closing it would
+                // hide why it did.
+                if link.connection.close_reason().is_none() {
+                    link.connection.close(VarInt::from_u32(close::REPLACED), b"the session has ended");
+                }
                 return;
             }
         }
