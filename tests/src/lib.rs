@@ -2,6 +2,7 @@
 //!
 //! Nothing here is part of the product; nothing in the product knows about this crate.
 
+pub mod bench;
 pub mod nat;
 pub mod simnet;
 pub mod world;
