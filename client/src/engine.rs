@@ -5,7 +5,7 @@
 
 mod run;
 mod session;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The Hobnob client: *net* (sockets, paths), *log* (conversations and their exchange), *store* (SQLite), *engine* (one
+//! The Hobnob client: *net* (sockets, paths), *log* (conversations and their exchange), *store* (`SQLite`), *engine* (one
 //! interface over them) and *ui* (front ends on the engine).
 
 pub mod data_dir;

@@ -1,6 +1,6 @@
 //! Everything that must survive: messages, what is still to be delivered, contacts, pinned servers.
 //!
-//! One SQLite database, with one connection that writes ([`writer`], group commit at `synchronous=FULL`) and a few
+//! One `SQLite` database, with one connection that writes (group commit at `synchronous=FULL`) and a few
 //! that read. A [`Store`] is a handle that can be cloned; every method that changes something returns after the
 //! commit. Nothing here knows of sockets or user interfaces.
 
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use common::identity::{Identity, PeerId};
 use rusqlite::Connection;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 pub use contacts::{Contact, MAX_ENDPOINTS, MAX_NAME_CHARS, Meeting};
@@ -67,7 +67,7 @@ struct Inner {
     task: Mutex<Option<JoinHandle<()>>>,
     faults: Option<Arc<dyn Faults>>,
     /// Whom to wake when there is something new for a recipient.
-    wakers: Mutex<BTreeMap<PeerId, Arc<Notify>>>,
+    wakers: Mutex<BTreeMap<PeerId, watch::Sender<u64>>>,
     /// The arrival number of the newest delivered message.
     newest: watch::Sender<u64>,
 }
@@ -191,7 +191,7 @@ impl Store {
                 move |row: &MessageRow| {
                     this.inner.newest.send_replace(row.arrival);
                     for (recipient, _) in &row.states {
-                        this.waker(*recipient).notify_one();
+                        this.with_waker(*recipient, |waker| waker.send_replace(row.arrival));
                     }
                 },
             )
@@ -240,11 +240,15 @@ impl Store {
         self.read(move |conn| outbox::open(conn, recipient, after_sequence, limit)).await
     }
 
-    /// Wakes when a message for `recipient` was committed; for one waiter each.
+    /// Changes whenever a message for `recipient` was committed.
     #[must_use]
-    pub fn waker(&self, recipient: PeerId) -> Arc<Notify> {
+    pub fn outbox_changes(&self, recipient: PeerId) -> watch::Receiver<u64> {
+        self.with_waker(recipient, |waker| waker.subscribe())
+    }
+
+    fn with_waker<T>(&self, recipient: PeerId, act: impl FnOnce(&watch::Sender<u64>) -> T) -> T {
         let mut wakers = self.inner.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(wakers.entry(recipient).or_default())
+        act(wakers.entry(recipient).or_insert_with(|| watch::Sender::new(0)))
     }
 
     /// Moves messages forward to `state` towards `recipient`; returns those that were not that far yet.

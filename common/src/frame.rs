@@ -114,13 +114,13 @@ pub fn take<M: Message>(buffer: &mut BytesMut) -> Result<Option<M>, FrameError> 
 macro_rules! messages {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident (max $max:expr) {
+        $vis:vis enum $name:ident (max $max:expr) {
             $( $(#[$vmeta:meta])* $variant:ident($body:ty) = $kind:literal ),+ $(,)?
         }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum $name { $( $(#[$vmeta])* $variant($body) ),+ }
+        $vis enum $name { $( $(#[$vmeta])* $variant($body) ),+ }
 
         impl $crate::frame::Message for $name {
             const MAX_LEN: usize = $max;
@@ -147,19 +147,19 @@ mod tests {
     use serde::Deserialize;
 
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-    struct Old {
+    pub(super) struct Old {
         a: u32,
     }
 
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-    struct New {
+    pub(super) struct New {
         a: u32,
         #[serde(default)]
         b: Option<String>,
     }
 
-    messages! { pub enum OldMessage (max 64) { Only(Old) = 1 } }
-    messages! { pub enum NewMessage (max 64) { Only(New) = 1, Other(Old) = 2 } }
+    messages! { pub(super) enum OldMessage (max 64) { Only(Old) = 1 } }
+    messages! { pub(super) enum NewMessage (max 64) { Only(New) = 1, Other(Old) = 2 } }
 
     #[test]
     fn versions_read_each_other() {

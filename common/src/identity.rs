@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -95,10 +96,12 @@ impl FromStr for PeerId {
     }
 }
 
-/// An Ed25519 key pair. The seed is wiped from memory on drop and never printed.
+/// An Ed25519 key pair. It is never printed, and the seed is wiped from memory on drop.
 #[derive(Clone)]
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
+    /// Kept, since deriving it costs as much as signing.
+    pair: Arc<Ed25519KeyPair>,
     peer_id: PeerId,
 }
 
@@ -112,7 +115,7 @@ impl Identity {
         let pair =
             Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32-byte string is an Ed25519 seed");
         let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
-        Self { seed: Zeroizing::new(seed), peer_id: PeerId(public) }
+        Self { seed: Zeroizing::new(seed), pair: Arc::new(pair), peer_id: PeerId(public) }
     }
 
     /// The public half.
@@ -130,12 +133,10 @@ impl Identity {
     /// Signs `message` (RFC 8032 §5.1.6).
     ///
     /// # Panics
-    /// Never: see [`Identity::from_seed`].
+    /// Never: an Ed25519 signature has 64 bytes.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&*self.seed)
-            .expect("every 32-byte string is an Ed25519 seed");
-        pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+        self.pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
     }
 
     /// The private key as PKCS #8 DER, as the TLS library wants it.

@@ -111,7 +111,7 @@ pub fn peer_id(connection: &quinn::Connection) -> Option<PeerId> {
 }
 
 /// The crypto provider, with AES-128-GCM first where the processor has instructions for it: there it costs about
-/// 0.6 of what ChaCha20 does.
+/// 0.6 of what `ChaCha20` does.
 fn provider() -> Arc<CryptoProvider> {
     use ring_provider::cipher_suite::{
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,

@@ -10,4 +10,4 @@ pub mod limits;
 pub mod server;
 
 pub use limits::Limits;
-pub use server::{Config, Server, StartError, Stats};
+pub use server::{Config, IdentitySource, Server, StartError, Stats};

@@ -7,6 +7,7 @@ mod connection;
 mod hub;
 mod socket;
 mod transport;
+mod unvalidated;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::key::{self, KeyError};
 use crate::limits::Limits;
 use hub::{Hub, HubCounters};
 use socket::{SocketCounters, StunSocket};
+use unvalidated::Unvalidated;
 
 /// How to start a server.
 #[derive(Debug, Clone)]
@@ -132,9 +134,12 @@ impl Server {
         }
         let socket_counters = Arc::new(SocketCounters::default());
         let rate = Rate { per_second: limits.stun_per_second, burst: limits.stun_burst };
+        let unvalidated = Arc::new(Unvalidated::default());
+        let wrap =
+            |socket| StunSocket::new(socket, rate, Arc::clone(&socket_counters), Arc::clone(&unvalidated));
         let endpoints: Vec<_> = sockets
             .into_iter()
-            .map(|socket| endpoint(identity, StunSocket::new(socket, rate, Arc::clone(&socket_counters))))
+            .map(|socket| endpoint(identity, wrap(socket)))
             .collect::<io::Result<_>>()
             .map_err(StartError::Socket)?;
         let local_addrs = hub::local_addrs(&endpoints).map_err(StartError::Socket)?;
@@ -143,7 +148,7 @@ impl Server {
         let core = Core::new(limits, rand::random());
         let (stop, stopped) = oneshot::channel();
         let mut hub = JoinSet::new();
-        hub.spawn(Hub::new(core, endpoints, stats_in, Arc::clone(&hub_counters)).run(stopped));
+        hub.spawn(Hub::new(core, endpoints, stats_in, Arc::clone(&hub_counters), unvalidated).run(stopped));
         let peer_id = identity.peer_id();
         Ok(Self { peer_id, local_addrs, stop, hub, stats, hub_counters, socket_counters })
     }

@@ -1,5 +1,7 @@
 //! Clients on loopback against a real server: registering, pairing, connecting, relaying, presence, the end.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/client.rs"]
 mod support;
 
 use std::time::Duration;

@@ -163,13 +163,13 @@ impl World {
         let (host, nats) = match access {
             Access::Public => (self.net.host(Segment::Core(site), public), Vec::new()),
             Access::Nat(profile) => {
-                let nat = self.net.nat(Segment::Core(site), profile.clone(), &[public]);
+                let nat = self.net.nat(Segment::Core(site), *profile, &[public]);
                 (self.net.host(Segment::Behind(nat), inside), vec![nat])
             }
             Access::DoubleNat(home, carrier) => {
-                let outer = self.net.nat(Segment::Core(site), carrier.clone(), &[public]);
+                let outer = self.net.nat(Segment::Core(site), *carrier, &[public]);
                 let between: IpAddr = [100, 64, n, 2].into();
-                let inner = self.net.nat(Segment::Behind(outer), home.clone(), &[between]);
+                let inner = self.net.nat(Segment::Behind(outer), *home, &[between]);
                 (self.net.host(Segment::Behind(inner), inside), vec![inner, outer])
             }
         };
@@ -295,7 +295,7 @@ impl Client {
 pub fn text_of(message: &store::MessageRow) -> String {
     match &message.content {
         client::log::Content::Text(text) => text.clone(),
-        _ => String::new(),
+        client::log::Content::Unknown { .. } => String::new(),
     }
 }
 

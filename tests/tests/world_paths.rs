@@ -21,13 +21,14 @@ fn easy() -> Access {
 }
 
 async fn via(client: &Client, peer: &Client) -> Via {
-    let people = client.engine.people().await.unwrap();
-    let person = people.iter().find(|person| person.contact.peer == peer.id()).unwrap();
-    person.connected.as_ref().unwrap().path.unwrap().via
+    let people = client.engine.people().await.expect("the store works");
+    let person = people.iter().find(|person| person.contact.peer == peer.id()).expect("a contact");
+    let connected = person.connected.as_ref().expect("a connection");
+    connected.path.expect("a connection has a path").via
 }
 
 async fn say(from: &Client, to: &mut Client, text: &str) {
-    from.engine.send(to.id(), text).await.unwrap();
+    from.engine.send(to.id(), text).await.expect("a message is stored");
     assert_eq!(to.wait_text().await, text);
 }
 

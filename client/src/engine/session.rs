@@ -78,7 +78,7 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
         while let Some(event) = log_events.recv().await {
             let _ = reports.send(Report::Log(event)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         result = greet(context, link, control, reports) => result,
@@ -112,7 +112,7 @@ async fn early_rejected(mut handshake: watch::Receiver<Handshake>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 type Stream = (SendStream, RecvStream);

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 /// The largest control frame, in bytes of its body.
 const MAX_FRAME_LEN: usize = 4 * 1024;
 /// Addresses in one [`Candidates`] that are looked at.
-pub(super) const MAX_CANDIDATES: usize = 12;
+pub const MAX_CANDIDATES: usize = 12;
 
 /// First byte of every stream: what it is for. Streams of unknown kinds are refused, so that newer peers may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum StreamKind {
+pub enum StreamKind {
     /// Frames of [`ToPeer`].
     Control = 1,
     /// The conversation log.
@@ -22,20 +22,20 @@ pub(super) enum StreamKind {
 
 /// First frame of both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub struct Hello {
     /// The name that the sender goes by. Anything: made safe before it is shown.
-    pub(super) name: String,
+    pub name: String,
     /// Names of optional features that the sender has.
     #[serde(default)]
-    pub(super) features: Vec<String>,
+    pub features: Vec<String>,
 }
 
 /// Where else the sender may be reached. Sent once its handshake is complete, and again when it changes; private
 /// addresses travel nowhere but here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Candidates {
+pub struct Candidates {
     /// At most [`MAX_CANDIDATES`].
-    pub(super) addrs: Vec<SocketAddr>,
+    pub addrs: Vec<SocketAddr>,
 }
 
 messages! {

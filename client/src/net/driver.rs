@@ -50,11 +50,11 @@ enum Server {
 /// What ended a wait.
 enum Wake {
     Command(Option<Command>),
-    FromServer(FromServer),
-    ServerResult(Result<ServerLink, ServerError>),
+    FromServer(Box<FromServer>),
+    ServerResult(Box<Result<ServerLink, ServerError>>),
     Progress(Progress),
     Closed(PeerId, u64, quinn::ConnectionError),
-    Incoming(Option<Incoming>),
+    Incoming(Box<Option<Incoming>>),
     Socket,
     Timer,
 }
@@ -125,11 +125,11 @@ pub(crate) async fn run(
         };
         let wake = tokio::select! {
             command = commands.recv() => Wake::Command(command),
-            Some(report) = inboxes.server.recv() => Wake::FromServer(report),
-            Some(result) = inboxes.results.recv() => Wake::ServerResult(result),
+            Some(report) = inboxes.server.recv() => Wake::FromServer(Box::new(report)),
+            Some(result) = inboxes.results.recv() => Wake::ServerResult(Box::new(result)),
             Some(progress) = inboxes.progress.recv() => Wake::Progress(progress),
             Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
-            incoming = endpoint.accept() => Wake::Incoming(incoming),
+            incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
@@ -162,7 +162,7 @@ impl Driver {
     async fn handle(&mut self, wake: Wake) -> bool {
         let now = clock::now();
         match wake {
-            Wake::Command(None) | Wake::Incoming(None) => {
+            Wake::Command(None) => {
                 self.close_all().await;
                 return false;
             }
@@ -172,13 +172,21 @@ impl Driver {
                 return false;
             }
             Wake::Command(Some(command)) => self.handle_command(now, command).await,
-            Wake::FromServer(FromServer::Frame(frame)) => self.handle_frame(now, frame).await,
-            Wake::FromServer(FromServer::Down(error)) => self.handle_server_down(now, error).await,
-            Wake::ServerResult(Ok(link)) => self.handle_server_up(link).await,
-            Wake::ServerResult(Err(error)) => self.handle_server_down(now, error).await,
+            Wake::FromServer(report) => match *report {
+                FromServer::Frame(frame) => self.handle_frame(now, frame).await,
+                FromServer::Down(error) => self.handle_server_down(now, error).await,
+            },
+            Wake::ServerResult(result) => match *result {
+                Ok(link) => self.handle_server_up(link).await,
+                Err(error) => self.handle_server_down(now, error).await,
+            },
             Wake::Progress(progress) => self.handle_progress(now, progress).await,
             Wake::Closed(peer, attempt, error) => self.handle_closed(now, peer, attempt, &error).await,
-            Wake::Incoming(Some(incoming)) => self.handle_incoming(now, incoming),
+            Wake::Incoming(incoming) => match *incoming {
+                Some(incoming) => self.handle_incoming(now, incoming),
+                // The endpoint is gone, and with it everything.
+                None => return false,
+            },
             Wake::Socket | Wake::Timer => {}
         }
         true

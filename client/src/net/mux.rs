@@ -5,7 +5,7 @@
 //! packets back. It decides and remembers; what it wants sent it hands out as [`Outgoing`] values. It reads no
 //! clock and owns no socket.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ struct Peer {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Mux {
-    peers: HashMap<u32, Peer>,
+    peers: BTreeMap<u32, Peer>,
     by_id: HashMap<PeerId, u32>,
     by_session: HashMap<SessionId, u32>,
     by_key: HashMap<KeyName, u32>,

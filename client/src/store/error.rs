@@ -73,7 +73,7 @@ pub enum StoreError {
     /// The database or its directory cannot be read or written.
     #[error("the database cannot be used: {0}")]
     Io(String),
-    /// SQLite refused for a reason that is most likely this program's fault.
+    /// `SQLite` refused for a reason that is most likely this program's fault.
     #[error("the database refused: {0}")]
     Sqlite(String),
 }

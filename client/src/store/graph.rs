@@ -1,4 +1,4 @@
-//! The message graph in SQLite, as [`crate::log::ingest`] wants it.
+//! The message graph in `SQLite`, as [`crate::log::ingest`] wants it.
 
 use std::collections::{BTreeSet, BinaryHeap};
 

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::identity::PeerId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::error::StoreError;
 use super::readers;
 
-/// SQLite's mark in the file that says whose database it is: "Hbnb".
+/// `SQLite`'s mark in the file that says whose database it is: "Hbnb".
 const APPLICATION_ID: i64 = 0x4862_6e62;
 /// How long to wait for a lock that some other program holds on the file, such as a backup.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHED_STATEMENTS: usize = 128;
 /// Pages in the write-ahead log before they move to the main file.
 const CHECKPOINT_PAGES: i64 = 2000;
+/// Largest database that is checked through and through when it is opened: that takes a few milliseconds.
+const MAX_CHECKED_LEN: u64 = 4 * 1024 * 1024;
 /// Page cache of the writing connection, in KiB.
 const CACHE_KIB: i64 = 4096;
 
@@ -65,7 +68,7 @@ fn known(migrations: &[&str]) -> i64 {
     i64::try_from(migrations.len()).unwrap_or(i64::MAX)
 }
 
-/// Creates an empty file that only its owner can read, if there is none; SQLite gives its log the same mode.
+/// Creates an empty file that only its owner can read, if there is none; `SQLite` gives its log the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -98,6 +101,13 @@ fn check(conn: &Connection, path: &Path, migrations: &[&str]) -> Result<i64, Sto
     if version > known {
         return Err(StoreError::Newer { found: version, known });
     }
+    if std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_LEN) {
+        let verdict: String =
+            conn.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(opening)?;
+        if verdict != "ok" {
+            return Err(StoreError::Damaged(verdict));
+        }
+    }
     Ok(version)
 }
 
@@ -111,6 +121,13 @@ fn set_up(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    stable_plans(conn)?;
+    Ok(())
+}
+
+/// Keeps compiled statements: otherwise some are compiled again whenever their parameters change.
+pub(super) fn stable_plans(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

@@ -68,6 +68,8 @@ pub struct OutboxRow {
     pub sequence: u64,
     /// The message.
     pub id: MessageId,
+    /// How far it got: pending, or sent on an earlier connection.
+    pub state: State,
     /// Its signed bytes.
     pub bytes: Bytes,
 }
@@ -100,12 +102,17 @@ pub(super) fn open(
     max: usize,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let query = conn.prepare_cached(
-        "SELECT o.sequence, m.id, m.signed FROM outbox o JOIN messages m ON m.row = o.message
+        "SELECT o.sequence, m.id, o.state, m.signed FROM outbox o JOIN messages m ON m.row = o.message
          WHERE o.recipient = ?1 AND o.state < 20 AND o.sequence > ?2 ORDER BY o.sequence LIMIT ?3",
     )?;
     rows(query, params![recipient.as_bytes(), int(after), limit(max)], |row| {
-        let bytes: Vec<u8> = row.get(2)?;
-        Ok(OutboxRow { sequence: uint(row.get(0)?), id: message_id(row, 1)?, bytes: bytes.into() })
+        let bytes: Vec<u8> = row.get(3)?;
+        Ok(OutboxRow {
+            sequence: uint(row.get(0)?),
+            id: message_id(row, 1)?,
+            state: State::from_number(row.get(2)?),
+            bytes: bytes.into(),
+        })
     })
 }
 

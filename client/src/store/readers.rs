@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::error::StoreError;
-use super::open::BUSY_TIMEOUT;
+use super::open::{BUSY_TIMEOUT, stable_plans};
 
 /// Connections that read at the same time; more readers wait.
 const MAX_READERS: usize = 4;
@@ -66,5 +66,6 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags).map_err(|error| StoreError::opening(path, &error))?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    stable_plans(&conn)?;
     Ok(conn)
 }

@@ -1,4 +1,4 @@
-//! Small helpers between SQLite's types and ours.
+//! Small helpers between `SQLite`'s types and ours.
 
 use bytes::Bytes;
 use common::identity::PeerId;
@@ -7,18 +7,18 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 use super::error::StoreError;
 use crate::log::{ConversationId, MessageId, SignedMessage};
 
-/// A number of ours as SQLite's signed 64 bits. All of them are bounded far below (see `log::message`); anything
+/// A number of ours as `SQLite`'s signed 64 bits. All of them are bounded far below (see `log::message`); anything
 /// else is cut.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A number out of SQLite; what is negative there was never written by us.
+/// A number out of `SQLite`; what is negative there was never written by us.
 pub(super) fn uint(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-/// A count or limit as SQLite wants it.
+/// A count or limit as `SQLite` wants it.
 pub(super) fn limit(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -49,3 +49,227 @@ async fn what_is_composed_survives_and_waits_in_order() {
     assert_eq!(store.advance(b.peer(), &[first.id()], State::Sent).await.unwrap(), []);
     assert_eq!(store.outbox(b.peer(), 0, 10).await.unwrap(), open[1..]);
 }
+
+/// The signed bytes of messages that this side wrote.
+async fn written(store: &Store, to: PeerId) -> Vec<Bytes> {
+    store.outbox(to, 0, 10_000).await.unwrap().into_iter().map(|row| row.bytes).collect()
+}
+
+async fn lines(store: &Store, conversation: ConversationId) -> Vec<HistoryRow> {
+    store.history(Selection { conversation, before: None, limit: 10_000 }).await.unwrap()
+}
+
+#[tokio::test]
+async fn gaps_are_shown_and_close_and_everything_is_announced_once() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    let (sender, receiver) = (a.open().await, b.open().await);
+    for n in 0..4 {
+        a.say(&sender, b.peer(), &n.to_string()).await;
+    }
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let mut bytes = written(&sender, b.peer()).await;
+    bytes.reverse();
+    let first = bytes.pop().unwrap();
+
+    let early = receiver.ingest(a.peer(), bytes.clone(), 5).await.unwrap();
+    assert!(early.iter().all(|result| result.delivered.is_empty()));
+    assert_eq!(lines(&receiver, conversation).await, [HistoryRow::Gap { waiting: 3, missing: 1 }]);
+    assert_eq!(receiver.missing(a.peer(), 10).await.unwrap(), [MessageId::of(&first)]);
+    receiver.close().await;
+
+    let receiver = b.open().await;
+    let closed = receiver.ingest(a.peer(), vec![first], 6).await.unwrap();
+    assert_eq!(closed[0].delivered.len(), 4);
+    assert_eq!(receiver.missing(a.peer(), 10).await.unwrap(), []);
+    let again = receiver.ingest(a.peer(), bytes, 7).await.unwrap();
+    assert!(again.iter().all(|result| result.outcome == crate::log::ingest::Outcome::Duplicate));
+    let shown = lines(&receiver, conversation).await;
+    let texts: Vec<_> = shown.iter().map(text).collect();
+    assert_eq!(texts, ["0", "1", "2", "3"]);
+    let arrived = receiver.arrived(0, 10).await.unwrap();
+    assert_eq!(arrived, closed[0].delivered);
+    assert_eq!(*receiver.newest().borrow(), arrived[3].arrival);
+    assert_eq!(receiver.heads(conversation).await.unwrap(), [arrived[3].id()]);
+}
+
+fn text(row: &HistoryRow) -> String {
+    match row {
+        HistoryRow::Message(row) => match &row.content {
+            Content::Text(text) => text.clone(),
+            Content::Unknown { kind, .. } => format!("kind {kind}"),
+        },
+        HistoryRow::Gap { waiting, .. } => format!("gap {waiting}"),
+    }
+}
+
+#[tokio::test]
+async fn history_comes_in_pages() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    let store = a.open().await;
+    for n in 0..10 {
+        a.say(&store, b.peer(), &n.to_string()).await;
+    }
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let (mut before, mut seen) = (None, Vec::new());
+    loop {
+        let page = store.history(Selection { conversation, before, limit: 3 }).await.unwrap();
+        let Some(HistoryRow::Message(first)) = page.first() else { break };
+        before = Some(first.order);
+        seen.splice(0..0, page.iter().map(text));
+    }
+    assert_eq!(seen, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    use crate::log::ingest::{Invalid, Outcome};
+    let (a, b, c) = (Side::new(1), Side::new(2), Side::new(3));
+    let (sender, receiver) = (a.open().await, b.open().await);
+    a.say(&sender, b.peer(), "for b").await;
+    a.say(&sender, c.peer(), "for c").await;
+    let outcome = async |bearer: PeerId, bytes: Vec<Bytes>| {
+        receiver.ingest(bearer, bytes, 1).await.unwrap().remove(0).outcome
+    };
+    let (for_b, for_c) = (written(&sender, b.peer()).await, written(&sender, c.peer()).await);
+    let refused = Outcome::Invalid(Invalid::UnknownConversation);
+    assert_eq!(outcome(a.peer(), for_c).await, refused);
+    assert_eq!(outcome(c.peer(), for_b.clone()).await, refused);
+    assert_eq!(outcome(a.peer(), for_b.clone()).await, Outcome::Delivered);
+    assert_eq!(outcome(c.peer(), for_b).await, Outcome::Invalid(Invalid::BearerNotMember));
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let forged =
+        crate::log::Message::compose(&c.identity, conversation, &[], Content::Text("as c".to_owned()), 0, 0);
+    let forged = vec![forged.unwrap().bytes().clone()];
+    assert_eq!(outcome(a.peer(), forged).await, Outcome::Invalid(Invalid::AuthorNotMember));
+    let garbage = outcome(a.peer(), vec![Bytes::from_static(b"garbage")]).await;
+    assert!(matches!(garbage, Outcome::Invalid(Invalid::Malformed(_))));
+    let bytes = receiver.signed_for(c.peer(), vec![receiver.arrived(0, 1).await.unwrap()[0].id()]).await;
+    assert_eq!(bytes.unwrap(), [], "who is no member may not read");
+}
+
+#[tokio::test]
+async fn forks_are_recorded_and_honest_talk_is_not() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    let (one, two) = (a.open().await, b.open().await);
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let mut early = None;
+    for n in 0..3 {
+        a.say(&one, b.peer(), &format!("a{n}")).await;
+        b.say(&two, a.peer(), &format!("b{n}")).await;
+        two.ingest(a.peer(), written(&one, b.peer()).await, 1).await.unwrap();
+        one.ingest(b.peer(), written(&two, a.peer()).await, 1).await.unwrap();
+        early.get_or_insert(one.heads(conversation).await.unwrap());
+    }
+    assert_eq!(one.heads(conversation).await.unwrap(), two.heads(conversation).await.unwrap());
+    assert_eq!(one.forks(conversation).await.unwrap(), []);
+
+    let old = one.get(&early.unwrap()).await.unwrap();
+    let heads: Vec<_> = old
+        .iter()
+        .map(|row| crate::log::Head { id: row.id(), depth: row.order.depth, author: row.author })
+        .collect();
+    let text = Content::Text("behind".to_owned());
+    let fork = crate::log::Message::compose(&b.identity, conversation, &heads, text, 0, 9).unwrap();
+    let taken = one.ingest(b.peer(), vec![fork.bytes().clone()], 1).await.unwrap();
+    assert_eq!(taken[0].delivered.len(), 1);
+    let forks = one.forks(conversation).await.unwrap();
+    assert_eq!((forks.len(), forks[0].author, forks[0].second), (1, b.peer(), fork.id()));
+}
+
+#[tokio::test]
+async fn one_failing_request_leaves_its_neighbours_alone() {
+    let (a, b, c) = (Side::new(1), Side::new(2), Side::new(3));
+    let store = a.open().await;
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let compose = |to: PeerId, text: String| {
+        let (store, identity) = (store.clone(), a.identity.clone());
+        async move { store.compose(&identity, conversation, &[to], Content::Text(text), 1, 1).await }
+    };
+    let long = "x".repeat(crate::log::MAX_TEXT_LEN + 1);
+    let (one, two, three, four) = tokio::join!(
+        compose(b.peer(), "one".to_owned()),
+        compose(c.peer(), "to the wrong one".to_owned()),
+        compose(b.peer(), long),
+        compose(b.peer(), "four".to_owned()),
+    );
+    assert!(one.is_ok() && four.is_ok());
+    assert_eq!(two, Err(StoreError::NotMember(c.peer())));
+    assert!(matches!(three, Err(StoreError::Message(_))));
+    assert_eq!(lines(&store, conversation).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_not_the_end() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    let options = Options { max_pages: Some(60), ..Options::default() };
+    let store = Store::open_with(&a.path, a.peer(), options).await.unwrap();
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let big = Content::Text("x".repeat(10_000));
+    let mut kept = 0;
+    loop {
+        match store.compose(&a.identity, conversation, &[b.peer()], big.clone(), 1, kept).await {
+            Ok(_) => kept += 1,
+            Err(error) => break assert_eq!(error, StoreError::Full),
+        }
+        assert!(kept < 1000);
+    }
+    assert!(kept > 5);
+    assert_eq!(lines(&store, conversation).await.len() as u64, kept);
+    store.close().await;
+    let store = a.open().await;
+    a.say(&store, b.peer(), "there is room again").await;
+    assert_eq!(store.outbox(b.peer(), 0, 1000).await.unwrap().len() as u64, kept + 1);
+}
+
+#[tokio::test]
+async fn contacts_are_found_by_name_and_key() {
+    let side = Side::new(1);
+    let store = side.open().await;
+    let peer = Identity::from_seed([9; 32]).peer_id();
+    let meeting =
+        |name: &str, now_ms, endpoints| Meeting { peer, given_name: name.to_owned(), now_ms, endpoints };
+    let endpoint = "[::1]:5000".parse().unwrap();
+    store.meet(meeting("Ada", 10, Some(vec![endpoint]))).await.unwrap();
+    store.meet(meeting(&"x".repeat(100), 20, None)).await.unwrap();
+    store.rename(peer, "Countess").await.unwrap();
+    let contact = store.contacts().await.unwrap().remove(0);
+    assert_eq!((contact.first_met_ms, contact.last_seen_ms), (10, 20));
+    assert_eq!((contact.given_name.len(), contact.name()), (MAX_NAME_CHARS, "Countess".to_owned()));
+    assert_eq!(contact.endpoints, [endpoint]);
+    for text in ["countess", &peer.short(), &peer.to_string().to_uppercase()] {
+        assert_eq!(store.find_contacts(text).await.unwrap().len(), 1, "{text}");
+    }
+    assert_eq!(store.find_contacts("").await.unwrap(), []);
+    assert_eq!(store.find_contacts("nobody").await.unwrap(), []);
+    assert_eq!(store.rename(side.peer(), "me").await, Err(StoreError::UnknownContact(side.peer())));
+}
+
+#[tokio::test]
+async fn pins_and_settings_are_kept() {
+    let side = Side::new(1);
+    let store = side.open().await;
+    assert_eq!(store.pin("host:5000").await.unwrap(), None);
+    store.set_pin("Host:5000", side.peer()).await.unwrap();
+    store.set_setting("name", "Ada").await.unwrap();
+    store.set_setting("identity", "a front end may use any name").await.unwrap();
+    store.close().await;
+    let store = side.open().await;
+    assert_eq!(store.pin("host:5000").await.unwrap(), Some(side.peer()));
+    assert_eq!(store.setting("name").await.unwrap().as_deref(), Some("Ada"));
+}
+
+#[tokio::test]
+async fn a_reader_reads_beside_the_writer_and_changes_nothing() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    assert_eq!(Store::open_read_only(&a.path).await.err(), Some(StoreError::Missing(a.path.clone())));
+    let store = a.open().await;
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let reader = Store::open_read_only(&a.path).await.unwrap();
+    assert_eq!(reader.me(), a.peer());
+    a.say(&store, b.peer(), "one").await;
+    assert_eq!(lines(&reader, conversation).await, lines(&store, conversation).await);
+    assert_eq!(reader.set_setting("name", "x").await, Err(StoreError::ReadOnly));
+    store.close().await;
+    let reader = Store::open_read_only(&a.path).await.unwrap();
+    assert_eq!(lines(&reader, conversation).await.len(), 1);
+}

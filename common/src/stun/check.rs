@@ -118,7 +118,7 @@ pub fn request(key: &Key, id: TransactionId, size: Size) -> Vec<u8> {
     if size == Size::Padded {
         builder = builder.with_attribute(Padding::new("0".repeat(padding)).expect("shorter than 64 kB"));
     }
-    encode(sealed(builder, key))
+    encode(&sealed(builder, key))
 }
 
 /// The answer to a request that came from `source`.
@@ -127,7 +127,7 @@ pub fn response(key: &Key, id: TransactionId, source: SocketAddr) -> Vec<u8> {
     let builder = StunMessageBuilder::new(BINDING, MessageClass::SuccessResponse)
         .with_transaction_id(StunTransactionId::from(id))
         .with_attribute(XorMappedAddress::from(source));
-    encode(sealed(builder, key))
+    encode(&sealed(builder, key))
 }
 
 fn sealed(builder: StunMessageBuilder, key: &Key) -> StunMessage {
@@ -137,11 +137,11 @@ fn sealed(builder: StunMessageBuilder, key: &Key) -> StunMessage {
         .build()
 }
 
-fn encode(message: StunMessage) -> Vec<u8> {
+fn encode(message: &StunMessage) -> Vec<u8> {
     let mut bytes = vec![0; MAX_LEN];
     let len = MessageEncoderBuilder::default()
         .build()
-        .encode(&mut bytes, &message)
+        .encode(&mut bytes, message)
         .expect("our own bounded message fits the buffer");
     bytes.truncate(len);
     bytes
@@ -262,7 +262,7 @@ mod tests {
             .with_attribute(UserName::new(dialer.username(Side::Dialer)).unwrap())
             .with_attribute(Fingerprint::default())
             .build();
-        assert!(!verify_request(&acceptor, &encode(bare)));
+        assert!(!verify_request(&acceptor, &encode(&bare)));
     }
 
     proptest! {

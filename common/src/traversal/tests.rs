@@ -7,6 +7,11 @@ use crate::stun::check::{KEY_LEN, Side, Size};
 
 const ONE_WAY: Duration = Duration::from_millis(40);
 
+#[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
+fn start() -> Instant {
+    Instant::now()
+}
+
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -27,7 +32,7 @@ struct Pair {
 
 impl Pair {
     fn new(passes: impl FnMut(usize, SocketAddr, Duration) -> bool + 'static) -> Self {
-        let start = Instant::now();
+        let start = start();
         let agent = |side, tag| {
             let mut agent = Agent::new(tag, u64::from(tag));
             agent.add_key(Key::new(KeyName(1), side, &[1; KEY_LEN]));
@@ -211,7 +216,7 @@ fn a_local_path_is_preferred_to_a_public_one() {
     let mut peer = Agent::new(2, 2);
     agent.add_key(Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN]));
     peer.add_key(Key::new(KeyName(1), Side::Acceptor, &[1; KEY_LEN]));
-    let now = Instant::now();
+    let now = start();
     let (public, lan) = (addr("198.51.100.2:2000"), addr("192.168.1.2:2000"));
     agent.add_candidate(now, public);
     agent.add_candidate(now, lan);
@@ -229,7 +234,7 @@ fn a_local_path_is_preferred_to_a_public_one() {
 #[test]
 fn a_wrong_key_or_a_stranger_changes_nothing() {
     let mut agent = Agent::new(1, 1);
-    let now = Instant::now();
+    let now = start();
     agent.add_key(Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN]));
     let forged = Key::new(KeyName(1), Side::Acceptor, &[2; KEY_LEN]);
     let request = check::request(&forged, [0; 12], Size::Bare);

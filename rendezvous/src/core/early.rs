@@ -12,7 +12,7 @@ use super::ConnId;
 /// Packets that wait for each connection: a first flight of two packets, in halves.
 pub const MAX_PER_CONNECTION: usize = 4;
 /// Packets that wait in all, some 5 MB.
-pub const MAX_TOTAL: usize = 4096;
+const MAX_TOTAL: usize = 4096;
 /// How long they wait. Longer than a lost packet with the `Connect` frame takes to be sent again on most paths.
 pub const LIFETIME: Duration = Duration::from_millis(400);
 

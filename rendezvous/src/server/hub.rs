@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::clock;
 use super::connection::{self, Input};
+use super::unvalidated::Unvalidated;
 use crate::core::{Arrival, ConnId, Core, CoreStats, Output, Verdict};
 
 /// Inputs that wait for the hub. Each connection has at most two of them under way.
@@ -49,6 +50,9 @@ pub(super) struct Hub {
     tasks: JoinSet<()>,
     stats: watch::Sender<CoreStats>,
     counters: Arc<HubCounters>,
+    unvalidated: Arc<Unvalidated>,
+    /// Where the connections among those are that are in their handshake.
+    unproved: BTreeMap<ConnId, SocketAddr>,
     /// Where the next sweep goes on.
     swept: ConnId,
 }
@@ -70,14 +74,26 @@ impl Hub {
         endpoints: Vec<Endpoint>,
         stats: watch::Sender<CoreStats>,
         counters: Arc<HubCounters>,
+        unvalidated: Arc<Unvalidated>,
     ) -> Self {
         let (sender, inputs) = mpsc::channel(INPUTS);
         let mut tasks = JoinSet::new();
         for endpoint in &endpoints {
             tasks.spawn(accept(endpoint.clone(), sender.clone()));
         }
-        let (conns, swept) = (BTreeMap::new(), ConnId(0));
-        Self { core, endpoints, conns, inputs, sender, tasks, stats, counters, swept }
+        Self {
+            core,
+            endpoints,
+            conns: BTreeMap::new(),
+            inputs,
+            sender,
+            tasks,
+            stats,
+            counters,
+            unvalidated,
+            unproved: BTreeMap::new(),
+            swept: ConnId(0),
+        }
     }
 
     /// Runs until `stop` is sent or dropped, then takes leave of all clients.
@@ -119,6 +135,7 @@ impl Hub {
             Input::Incoming(incoming) => self.arrival(now, incoming),
             Input::Connected(conn, peer, connection) => {
                 debug!(conn = conn.0, peer = %peer.short(), from = %connection.remote_address(), "connected");
+                self.proved(conn);
                 self.conns.insert(conn, Entry { connection, send: None });
                 self.core.handle_connected(now, conn, peer);
                 self.look(now, conn);
@@ -141,6 +158,7 @@ impl Hub {
             }
             Input::Closed(conn) => {
                 debug!(conn = conn.0, "gone");
+                self.proved(conn);
                 self.conns.remove(&conn);
                 self.core.handle_closed(now, conn);
             }
@@ -153,11 +171,22 @@ impl Hub {
             Arrival { from: incoming.remote_address(), validated: incoming.remote_address_validated() };
         match self.core.handle_arrival(now, arrival) {
             (Verdict::Accept, conn) => {
+                if !arrival.validated {
+                    self.unvalidated.add(arrival.from);
+                    self.unproved.insert(conn, arrival.from);
+                }
                 self.tasks.spawn(connection::run(conn, incoming, self.sender.clone()));
             }
             // The core asks for a Retry only where the address is not proved, and then QUIC allows one.
             (Verdict::Retry, _) => drop(incoming.retry()),
             (Verdict::Refuse, _) => incoming.refuse(),
+        }
+    }
+
+    /// The handshake of a connection is over: its address is proved, or nothing more is sent there.
+    fn proved(&mut self, conn: ConnId) {
+        if let Some(addr) = self.unproved.remove(&conn) {
+            self.unvalidated.remove(addr);
         }
     }
 
@@ -171,17 +200,11 @@ impl Hub {
     fn sweep(&mut self) {
         let now = clock::now();
         let share = self.conns.len().div_ceil(SWEEP_STEPS);
-        let mut next = ConnId(0);
-        let mut seen = 0;
-        for (conn, entry) in self.conns.range(self.swept..) {
-            if seen == share {
-                next = *conn;
-                break;
-            }
+        let mut rest = self.conns.range(self.swept..);
+        for (conn, entry) in rest.by_ref().take(share) {
             self.core.handle_observed(now, *conn, entry.connection.remote_address());
-            seen += 1;
         }
-        self.swept = next;
+        self.swept = rest.next().map_or(ConnId(0), |(conn, _)| *conn);
     }
 
     fn carry_out(&mut self) {

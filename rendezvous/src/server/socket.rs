@@ -16,6 +16,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::clock;
+use super::unvalidated::Unvalidated;
 use crate::core::{Bucket, Rate, Source};
 
 /// Buckets that sources are spread over by a secret hash. Two sources in one bucket share its rate, which nobody
@@ -41,11 +42,17 @@ pub(super) struct StunSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     limiter: Mutex<Limiter>,
     counters: Arc<SocketCounters>,
+    unvalidated: Arc<Unvalidated>,
 }
 
 impl StunSocket {
-    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, rate: Rate, counters: Arc<SocketCounters>) -> Self {
-        Self { inner, limiter: Mutex::new(Limiter::new(clock::now(), rate)), counters }
+    pub(super) fn new(
+        inner: Arc<dyn AsyncUdpSocket>,
+        rate: Rate,
+        counters: Arc<SocketCounters>,
+        unvalidated: Arc<Unvalidated>,
+    ) -> Self {
+        Self { inner, limiter: Mutex::new(Limiter::new(clock::now(), rate)), counters, unvalidated }
     }
 
     /// Answers what is STUN in a receive buffer and leaves only QUIC in it.
@@ -64,6 +71,7 @@ impl StunSocket {
                     false
                 }
             });
+        self.unvalidated.received(meta.addr, meta.len);
     }
 
     fn stun(&self, limiter: &mut Limiter, now: Instant, datagram: &[u8], meta: &RecvMeta) {
@@ -92,7 +100,18 @@ impl AsyncUdpSocket for StunSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.inner.try_send(transmit)
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let granted = self.unvalidated.grant(transmit.destination, transmit.contents.len(), segment);
+        if granted == transmit.contents.len() {
+            return self.inner.try_send(transmit);
+        }
+        if granted == 0 {
+            // To QUIC it is lost on the way, and sent again if the client turns out to be real.
+            return Ok(());
+        }
+        let segment_size = transmit.segment_size.filter(|size| *size < granted);
+        let contents = &transmit.contents[..granted];
+        self.inner.try_send(&Transmit { contents, segment_size, ..transmit.clone() })
     }
 
     fn poll_recv(

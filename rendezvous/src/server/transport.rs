@@ -18,8 +18,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Kernel buffers. With the default, a burst of 1,500 handshakes loses so many packets that it takes five to
 /// fifteen times as long.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// What a client may send on its control stream before the server has read it.
-const STREAM_WINDOW: u32 = 4 * 1024 + MAX_FRAME_LEN as u32;
+/// What a client may send on its control stream before the server has read it: somewhat more than one frame.
+const STREAM_WINDOW: u32 = 12 * 1024;
+const _: () = assert!(STREAM_WINDOW as usize > MAX_FRAME_LEN, "a whole frame has to fit");
 /// Frames that wait for a client which does not read; beyond, it is disconnected.
 const SEND_WINDOW: u64 = 64 * 1024;
 /// Relayed packets of one sender that wait for the server.

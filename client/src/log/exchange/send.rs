@@ -43,7 +43,7 @@ impl<'a> Sender<'a> {
     /// Writes until the receiving half is gone or the stream breaks.
     pub(super) async fn run(mut self, mut writer: impl AsyncWrite + Unpin) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
-        let waker = exchange.store.waker(exchange.peer);
+        let mut changes = exchange.store.outbox_changes(exchange.peer);
         let grace = sleep(SENT_GRACE);
         tokio::pin!(grace);
         let mut notes = Vec::with_capacity(MAX_NOTES_AT_ONCE);
@@ -63,7 +63,7 @@ impl<'a> Sender<'a> {
                         grace.set(sleep(SENT_GRACE));
                     }
                 }
-                () = waker.notified() => self.more = true,
+                Ok(()) = changes.changed() => self.more = true,
                 () = &mut grace, if !self.unmarked.is_empty() => self.mark().await?,
             }
         }
@@ -82,7 +82,7 @@ impl<'a> Sender<'a> {
         self.more = rows.len() == room;
         let mut out = BytesMut::new();
         let mut written = Vec::with_capacity(rows.len());
-        for OutboxRow { sequence, id, bytes } in rows {
+        for OutboxRow { sequence, id, state, bytes } in rows {
             if !self.has_room() {
                 self.more = true;
                 break;
@@ -91,15 +91,15 @@ impl<'a> Sender<'a> {
             self.in_flight_bytes += bytes.len();
             self.in_flight.insert(id, bytes.len());
             LogFrame::from(Carry { bytes: bytes.into() }).encode(&mut out);
-            written.push(id);
+            written.push((id, state));
         }
         if written.is_empty() {
             return Ok(());
         }
         write(writer, &out).await?;
         exchange.store.reach(Point::Written)?;
-        self.unmarked.extend(&written);
-        for id in written {
+        for (id, _) in written.into_iter().filter(|&(_, state)| state < State::Sent) {
+            self.unmarked.push(id);
             self.shared.tell(ExchangeEvent::State { id, peer: exchange.peer, state: State::Sent }).await;
         }
         Ok(())

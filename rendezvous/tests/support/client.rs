@@ -18,26 +18,26 @@ use rendezvous::{Config, Limits, Server};
 use tokio::time::timeout;
 
 /// How long a test waits for something that should come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-pub async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(Limits::default()).await
 }
 
-pub async fn server_with(limits: Limits) -> Server {
+pub(crate) async fn server_with(limits: Limits) -> Server {
     let identity = IdentitySource::Given(Identity::from_seed([200; 32]));
     Server::bind(Config { binds: vec![loopback()], identity, limits }).await.unwrap()
 }
 
-pub fn quic(identity: &Identity, alpn: &[u8]) -> ClientConfig {
+pub(crate) fn quic(identity: &Identity, alpn: &[u8]) -> ClientConfig {
     ClientConfig::new(Arc::new(tls::client_config(identity, alpn, Trust::NamedKey)))
 }
 
-pub async fn connect_raw(
+pub(crate) async fn connect_raw(
     identity: &Identity,
     alpn: &[u8],
     to: SocketAddr,
@@ -51,39 +51,39 @@ pub async fn connect_raw(
     Ok((endpoint, connection))
 }
 
-pub struct Client {
-    pub identity: Identity,
-    pub endpoint: Endpoint,
-    pub connection: Connection,
-    pub send: SendStream,
+pub(crate) struct Client {
+    pub(crate) identity: Identity,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
     recv: RecvStream,
     inbox: BytesMut,
 }
 
 impl Client {
     /// Connected, with its stream open, and nothing said yet.
-    pub async fn mute(server: &Server, seed: u8) -> Self {
+    pub(crate) async fn mute(server: &Server, seed: u8) -> Self {
         Self::mute_at(server.local_addrs()[0], server.peer_id(), seed).await
     }
 
-    pub async fn mute_at(to: SocketAddr, key: PeerId, seed: u8) -> Self {
+    pub(crate) async fn mute_at(to: SocketAddr, key: PeerId, seed: u8) -> Self {
         let identity = Identity::from_seed([seed; 32]);
         let (endpoint, connection) = connect_raw(&identity, ALPN, to, key).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
         Self { identity, endpoint, connection, send, recv, inbox: BytesMut::new() }
     }
 
-    pub async fn registered(server: &Server, seed: u8) -> Self {
+    pub(crate) async fn registered(server: &Server, seed: u8) -> Self {
         Self::registered_at(server.local_addrs()[0], server.peer_id(), seed).await
     }
 
-    pub async fn registered_at(to: SocketAddr, key: PeerId, seed: u8) -> Self {
+    pub(crate) async fn registered_at(to: SocketAddr, key: PeerId, seed: u8) -> Self {
         let mut client = Self::mute_at(to, key, seed).await;
         client.register().await;
         client
     }
 
-    pub async fn register(&mut self) -> Welcome {
+    pub(crate) async fn register(&mut self) -> Welcome {
         let instance = InstanceId(u64::from(self.peer().as_bytes()[0]));
         self.tell(Register { instance, features: Vec::new() }).await;
         match self.hear().await {
@@ -92,35 +92,35 @@ impl Client {
         }
     }
 
-    pub fn peer(&self) -> PeerId {
+    pub(crate) fn peer(&self) -> PeerId {
         self.identity.peer_id()
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.endpoint.local_addr().unwrap()
     }
 
-    pub async fn tell(&mut self, message: impl Into<ToServer>) {
+    pub(crate) async fn tell(&mut self, message: impl Into<ToServer>) {
         self.send.write_all(&message.into().to_bytes()).await.unwrap();
     }
 
-    pub async fn lobby(&mut self) {
+    pub(crate) async fn lobby(&mut self) {
         self.tell(Lobby { waiting: true, except: Vec::new() }).await;
     }
 
-    pub async fn connect(&mut self, session: u64, peer: PeerId) {
+    pub(crate) async fn connect(&mut self, session: u64, peer: PeerId) {
         self.tell(Connect { session: SessionId(session), peer }).await;
     }
 
-    pub async fn watch(&mut self, peers: &[PeerId]) {
+    pub(crate) async fn watch(&mut self, peers: &[PeerId]) {
         self.tell(Watch { peers: peers.to_vec() }).await;
     }
 
-    pub async fn hear(&mut self) -> ToClient {
+    pub(crate) async fn hear(&mut self) -> ToClient {
         timeout(PATIENCE, self.next()).await.expect("a frame comes in time").expect("the connection lives")
     }
 
-    pub async fn introduced(&mut self) -> Introduce {
+    pub(crate) async fn introduced(&mut self) -> Introduce {
         match self.hear().await {
             ToClient::Introduce(introduce) => introduce,
             other => panic!("expected Introduce, got {other:?}"),
@@ -128,7 +128,7 @@ impl Client {
     }
 
     /// Whether nothing comes for a moment.
-    pub async fn hears_nothing(&mut self) -> bool {
+    pub(crate) async fn hears_nothing(&mut self) -> bool {
         timeout(Duration::from_millis(200), self.next()).await.is_err()
     }
 
@@ -142,21 +142,21 @@ impl Client {
         }
     }
 
-    pub fn relay(&self, session: u64, payload: &[u8]) {
+    pub(crate) fn relay(&self, session: u64, payload: &[u8]) {
         self.connection.send_datagram(relay_frame(session, payload)).unwrap();
     }
 
-    pub async fn datagram(&self) -> Bytes {
+    pub(crate) async fn datagram(&self) -> Bytes {
         timeout(PATIENCE, self.connection.read_datagram()).await.expect("a datagram comes in time").unwrap()
     }
 
     /// The code and reason with which the server ends the connection.
-    pub async fn closed(&self) -> (u32, String) {
+    pub(crate) async fn closed(&self) -> (u32, String) {
         closed(&self.connection).await
     }
 }
 
-pub async fn closed(connection: &Connection) -> (u32, String) {
+pub(crate) async fn closed(connection: &Connection) -> (u32, String) {
     match timeout(PATIENCE, connection.closed()).await.expect("the connection ends in time") {
         ConnectionError::ApplicationClosed(close) => (
             u32::try_from(close.error_code.into_inner()).unwrap(),
@@ -166,6 +166,6 @@ pub async fn closed(connection: &Connection) -> (u32, String) {
     }
 }
 
-pub fn relay_frame(session: u64, payload: &[u8]) -> Bytes {
+pub(crate) fn relay_frame(session: u64, payload: &[u8]) -> Bytes {
     [&[0][..], &session.to_be_bytes(), payload].concat().into()
 }

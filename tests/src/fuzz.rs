@@ -1,0 +1,140 @@
+//! Every decoder that eats bytes of strangers, as a function over bytes that must neither panic nor give more than
+//! its bounds allow.
+//!
+//! The fuzz targets in `tests/fuzz` call these, and so does the test that replays the corpus.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use client::engine::wire::ToPeer;
+use client::log::SignedMessage;
+use client::log::wire::LogFrame;
+use common::control::{ToClient, ToServer};
+use common::frame::{self, Message};
+use common::relay;
+use common::stun::binding;
+use common::stun::check::{self, KEY_LEN, Key, KeyName, Side};
+use common::traversal::Agent;
+
+/// A decoder under test.
+pub type Target = fn(&[u8]);
+
+/// All of them, with the names of their fuzz targets and folders of the corpus.
+pub const TARGETS: [(&str, Target); 10] = [
+    ("to_server", frames::<ToServer>),
+    ("to_client", frames::<ToClient>),
+    ("to_peer", frames::<ToPeer>),
+    ("log_frame", frames::<LogFrame>),
+    ("message", message),
+    ("stun_check", stun_check),
+    ("stun_binding", stun_binding),
+    ("relay_frame", relay_frame),
+    ("agent", agent),
+    ("text", text),
+];
+
+/// The target of that name.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn target(name: &str) -> Target {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target).expect("a known target")
+}
+
+/// Frames of one kind of stream, also cut into pieces at any place.
+fn frames<M: Message + PartialEq + std::fmt::Debug>(data: &[u8]) {
+    let mut whole = BytesMut::from(data);
+    let mut decoded = Vec::new();
+    while let Ok(Some(message)) = frame::take::<M>(&mut whole) {
+        decoded.push(message);
+    }
+    for message in &decoded {
+        let bytes = message.to_bytes();
+        assert_eq!(frame::take::<M>(&mut bytes.into()).ok().flatten().as_ref(), Some(message));
+    }
+    let mut buffer = BytesMut::new();
+    let mut pieces = 0;
+    'pieces: for piece in data.chunks(7) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match frame::take::<M>(&mut buffer) {
+                Ok(Some(_)) => pieces += 1,
+                Ok(None) => break,
+                Err(_) => break 'pieces,
+            }
+        }
+    }
+    assert!(pieces == decoded.len(), "pieces give the same frames as the whole");
+}
+
+/// A signed message: whatever decodes is exactly what encodes.
+fn message(data: &[u8]) {
+    if let Ok(signed) = SignedMessage::decode(Bytes::copy_from_slice(data)) {
+        assert_eq!(signed.bytes().as_ref(), data);
+    }
+}
+
+fn key() -> Key {
+    Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN])
+}
+
+fn stun_check(data: &[u8]) {
+    let _ = check::claim(data);
+    assert!(!check::verify_request(&key(), data), "a fuzzer cannot forge an HMAC");
+    assert!(check::verify_response(&key(), data).is_none(), "a fuzzer cannot forge an HMAC");
+}
+
+fn stun_binding(data: &[u8]) {
+    let from = SocketAddr::from(([192, 0, 2, 1], 1000));
+    let mut answer = [0; binding::MAX_RESPONSE_LEN];
+    let _ = binding::respond(data, from, &mut answer);
+    let _ = binding::parse_response(data, [1; 12]);
+}
+
+/// Relay frames, several of them cut out of the data, so that halves meet.
+fn relay_frame(data: &[u8]) {
+    let mut unwrapper = relay::Unwrapper::default();
+    for frame in data.chunks(64) {
+        if let Some(unwrapped) = unwrapper.unwrap(&Bytes::copy_from_slice(frame)) {
+            assert!(unwrapped.packet.len() <= data.len());
+            assert_eq!(relay::session(frame), Some(unwrapped.session));
+        }
+    }
+}
+
+/// A traversal agent under datagrams and candidates of a stranger, in virtual time.
+fn agent(data: &[u8]) {
+    let start = origin();
+    let mut agent = Agent::new(1, 1);
+    agent.add_key(key());
+    let mut sent = std::collections::BTreeMap::<SocketAddr, u32>::new();
+    for (i, datagram) in data.chunks(40).enumerate() {
+        let now = start + Duration::from_millis(20 * i as u64);
+        let port = u16::from(datagram[0]) + 1;
+        let from = SocketAddr::from(([203, 0, 113, 9], port));
+        agent.handle_datagram(now, from, datagram);
+        agent.add_candidate(now, from);
+        agent.handle_timeout(now);
+        while let Some(transmit) = agent.poll_transmit() {
+            *sent.entry(transmit.to).or_default() += 1;
+        }
+    }
+    assert!(agent.remotes().count() <= common::traversal::MAX_PATHS);
+}
+
+#[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
+fn origin() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Text of others on its way to a terminal, and text of the user on its way in.
+fn text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let line = common::text::one_line(&text, 40);
+    assert!(line.chars().count() <= 40 && !line.chars().any(char::is_control));
+    assert!(!common::text::lines(&text).chars().any(|c| c.is_control() && c != '\n'));
+    let _ = text.parse::<client::net::ServerTarget>();
+    let _ = text.parse::<common::identity::PeerId>();
+}
