@@ -8,6 +8,8 @@ pub mod bulk;
 pub mod connect;
 pub mod cpu;
 mod flow;
+pub mod memory;
+pub mod messages;
 mod plain;
 mod report;
 pub mod stats;

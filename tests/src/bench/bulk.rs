@@ -154,7 +154,7 @@ fn measure(variant: &Variant, bytes: u64) -> anyhow::Result<Cost> {
 }
 
 /// An IPv4 socket as the project makes them.
-fn own_socket() -> std::io::Result<Arc<dyn AsyncUdpSocket>> {
+pub(super) fn own_socket() -> std::io::Result<Arc<dyn AsyncUdpSocket>> {
     let mut links = client::net::links::bind(0)?;
     links.retain(|link| link.local_addr().is_ok_and(|addr| addr.is_ipv4()));
     links.pop().ok_or_else(|| std::io::ErrorKind::AddrNotAvailable.into())

@@ -8,7 +8,6 @@ use quinn::Connection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::stats::Samples;
 use crate::world::now;
 
 /// The contents repeat after this many bytes: a prime, so that no packet or window size hides a shift.
@@ -107,14 +106,9 @@ pub(super) async fn read(connection: Connection, record: Record) -> anyhow::Resu
     Ok(total)
 }
 
-/// The first bin from which on `needed` of the bins' rates are at least `rate`, as a number of bins.
+/// The number of the first bin whose rate is at least `rate`.
 pub(super) fn reached(bins: &[f64], rate: f64) -> Option<usize> {
     bins.iter().position(|bin| *bin >= rate)
-}
-
-/// The median rate of some bins.
-pub(super) fn median_rate(bins: &[f64]) -> f64 {
-    bins.iter().copied().collect::<Samples>().median()
 }
 
 #[cfg(test)]
@@ -145,6 +139,5 @@ mod tests {
     fn the_first_bin_that_is_fast_enough() {
         assert_eq!(reached(&[1.0, 7.9, 8.0, 3.0], 8.0), Some(2));
         assert_eq!(reached(&[1.0], 8.0), None);
-        assert_eq!(median_rate(&[1.0, 9.0, 5.0]).to_bits(), f64::to_bits(5.0));
     }
 }
