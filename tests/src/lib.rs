@@ -4,6 +4,7 @@
 //! there; [`lab`] runs the real programs in network namespaces; [`fuzz`] holds the decoders that strangers reach.
 //! Nothing here is part of the product; nothing in the product knows about this crate.
 
+pub mod bench;
 pub mod chaos;
 pub mod fuzz;
 pub mod lab;
