@@ -151,6 +151,8 @@ impl Store {
 
     /// Finishes what is queued and closes the database. Later calls through any handle get [`StoreError::Closed`].
     pub async fn close(&self) {
+        // The connection that writes goes last: that folds the write-ahead log into the file.
+        self.inner.readers.close().await;
         if let Some(writer) = &self.inner.writer {
             writer.close().await;
         }
@@ -159,7 +161,6 @@ impl Store {
             // An error means that the writer panicked, which ended it as well.
             let _ = task.await;
         }
-        self.inner.readers.close().await;
     }
 
     /// Writes and commits a message: on top of all heads, with an outbox row for each of `recipients`, in one

@@ -99,11 +99,10 @@ fn log_to_stderr(level: LogLevel, json: bool) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let builder =
-        tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_env_filter(EnvFilter::new(filter));
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::new(filter));
     if json {
         builder.json().init();
     } else {

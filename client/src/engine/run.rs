@@ -1,6 +1,7 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use common::identity::PeerId;
 use tokio::sync::{mpsc, watch};
@@ -10,7 +11,7 @@ use tracing::debug;
 use super::session::{self, Labelled, Report, SessionNumber};
 use super::{Event, LivePeers};
 use crate::log::exchange::ExchangeEvent;
-use crate::net::{self, Link, Net, ServerTarget};
+use crate::net::{self, Link, Net, ServerTarget, Via};
 use crate::store::{Contact, Meeting, State, Store, StoreError};
 
 /// Reports of sessions that wait.
@@ -32,6 +33,8 @@ struct Session {
     number: SessionNumber,
     task: AbortHandle,
     greeted: bool,
+    /// The path that the front end was told of last.
+    path: Option<(Via, Option<SocketAddr>)>,
 }
 
 struct Engine {
@@ -117,7 +120,7 @@ impl Engine {
             }
             net::Event::Connected(link) => self.start_session(link),
             net::Event::Closed { peer, reason } => self.end_session(peer, reason).await,
-            net::Event::Path(change) => self.emit(Event::Path(change)).await,
+            net::Event::Path(change) => self.show_path(change.peer).await,
             net::Event::Unreachable { peer, reason } => self.emit(Event::Unreachable { peer, reason }).await,
             net::Event::Paired(peer) => self.emit(Event::Paired { peer }).await,
             net::Event::Presence { peer, online } => {
@@ -149,7 +152,7 @@ impl Engine {
             };
             tokio::join!(session::run(context, link, reports), forward);
         });
-        if let Some(old) = self.sessions.insert(peer, Session { number, task, greeted: false }) {
+        if let Some(old) = self.sessions.insert(peer, Session { number, task, greeted: false, path: None }) {
             old.task.abort();
         }
     }
@@ -194,7 +197,15 @@ impl Engine {
         }
         self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
         self.emit(Event::Connected { peer, name, words, is_new }).await;
-        if let Some(path) = self.context.net.path(peer) {
+        self.show_path(peer).await;
+    }
+
+    /// Tells how packets to a greeted peer travel now, unless that was told already. News of paths may be older than
+    /// what is so by now.
+    async fn show_path(&mut self, peer: PeerId) {
+        let Some(path) = self.context.net.path(peer) else { return };
+        let Some(session) = self.sessions.get_mut(&peer).filter(|session| session.greeted) else { return };
+        if session.path.replace((path.via, path.remote)) != Some((path.via, path.remote)) {
             self.emit(Event::Path(path)).await;
         }
     }

@@ -10,15 +10,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Kernel buffers in bytes. With the usual 208 KiB a burst of handshakes or a fast transfer loses packets.
 const BUFFER_LEN: usize = 4 << 20;
 
-/// Binds a UDP socket on `port` (0: any) for IPv4, and one for IPv6 where the system has it.
+/// Binds a UDP socket on `port` (0: any) for IPv4, and one for IPv6, as far as the system has them.
 ///
 /// # Errors
-/// If not even the IPv4 socket can be had, for instance because the port is in use.
+/// If the system has neither family, or the port is in use.
 pub fn bind(port: u16) -> io::Result<Vec<Arc<dyn AsyncUdpSocket>>> {
     let v4 = bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     let v6 = bind_one(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+    let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
     match (v4, v6) {
         (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
+        (Err(error), _) | (_, Err(error)) if is_in_use(&error) => Err(error),
+        // A system without one of the families.
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(vec![one]),
         (Err(error), Err(_)) => Err(error),
     }

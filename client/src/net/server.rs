@@ -331,10 +331,11 @@ async fn read_frames(
                 }
             }
             Err(reason) => {
+                // What the server said when it closed the connection counts more than what that did to the stream.
+                let error = connection
+                    .close_reason()
+                    .map_or(ServerError::Lost(reason.clone()), |e| closed(&address, &e));
                 connection.close(VarInt::from_u32(control::close::PROTOCOL), reason.as_bytes());
-                let error = closed(&address, &connection.closed().await);
-                let error =
-                    if matches!(error, ServerError::Lost(_)) { ServerError::Lost(reason) } else { error };
                 // The driver may be gone already; then nobody wants to know.
                 let _ = inbox.send(FromServer::Down(error)).await;
                 return;

@@ -273,3 +273,16 @@ async fn a_reader_reads_beside_the_writer_and_changes_nothing() {
     let reader = Store::open_read_only(&a.path).await.unwrap();
     assert_eq!(lines(&reader, conversation).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_closed_database_is_one_file_that_can_be_copied() {
+    let (a, b) = (Side::new(1), Side::new(2));
+    let store = a.open().await;
+    a.say(&store, b.peer(), "one").await;
+    assert_eq!(store.unsent(10).await.unwrap().len(), 1);
+    store.close().await;
+    assert!(!a.path.with_extension("db-wal").exists());
+    let copy = Side::new(1);
+    std::fs::copy(&a.path, &copy.path).unwrap();
+    assert_eq!(copy.open().await.unsent(10).await.unwrap().len(), 1);
+}
