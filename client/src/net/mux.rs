@@ -169,6 +169,20 @@ impl Mux {
         self.by_source.retain(|_, owner| *owner != tag);
     }
 
+    /// Forgets where `peer` was reached and under which keys: it has started anew, somewhere. Its virtual address and
+    /// its relay stay.
+    pub(crate) fn forget_paths(&mut self, peer: PeerId, seed: u64) {
+        let Some(tag) = self.by_id.get(&peer).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&tag) else { return };
+        peer.agent = Agent::new(tag, seed);
+        peer.sources.clear();
+        peer.newest.clear();
+        peer.was_direct = false;
+        peer.handle_route(Route::Relay, &mut self.outgoing, self.max_frame);
+        self.by_key.retain(|_, owner| *owner != tag);
+        self.by_source.retain(|_, owner| *owner != tag);
+    }
+
     /// The virtual address of `peer` and the generation of its paths.
     pub(crate) fn handle_of(&self, peer: PeerId) -> Option<(SocketAddr, Arc<PathGeneration>)> {
         let peer = self.peers.get(self.by_id.get(&peer)?)?;

@@ -174,6 +174,9 @@ impl Driver {
         } else {
             peer.handle_failure(now, current.side);
         }
+        if peer.attempt.is_none() {
+            self.socket.with_mux(|mux| mux.remove_peer(id));
+        }
         self.emit(Event::Closed { peer: id, reason: describe(error) }).await;
     }
 

@@ -95,11 +95,14 @@ impl Driver {
             return;
         };
         let is_ours = peer.asked_for(introduce.session);
-        peer.instance = Some(introduce.instance);
+        let is_anew = peer.instance.replace(introduce.instance).is_some_and(|old| old != introduce.instance);
         let is_needed = peer.current.is_none() && peer.attempt.is_none();
         let side = if introduce.dial { Side::Dialer } else { Side::Acceptor };
         let seed = self.rng.random();
         self.socket.with_mux(|mux| {
+            if is_anew {
+                mux.forget_paths(id, seed);
+            }
             mux.add_peer(id, seed);
             mux.introduce(
                 now,
