@@ -307,6 +307,11 @@ impl Engine {
         self.net.dial(peer).await;
     }
 
+    /// Takes leave of `peer`; either of the two may connect again.
+    pub async fn disconnect(&self, peer: PeerId) {
+        self.net.disconnect(peer).await;
+    }
+
     /// Gives `peer` a name of this user's own; an empty one takes it away.
     ///
     /// # Errors

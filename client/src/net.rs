@@ -164,7 +164,7 @@ impl Net {
     pub fn start(config: Config, tasks: &mut JoinSet<()>) -> io::Result<(Self, mpsc::Receiver<Event>)> {
         let socket = MuxSocket::new(config.links.clone());
         let endpoint = Endpoint::new_with_abstract_socket(
-            tuning::endpoint(),
+            tuning::endpoint(config.seed),
             Some(handshake::placeholder(&config.identity)),
             Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),

@@ -1,11 +1,13 @@
 //! The simulated world: real clients with their databases and a real server, on tokio's paused clock, over a
 //! [`SimNet`].
 //!
-//! All homes are [`PEER_RTT`] from each other and [`SERVER_RTT`] from the server. Everything that goes wrong can be
-//! replayed from the seed, as far as the order of tasks is the same.
+//! All homes are [`PEER_RTT`] from each other and [`SERVER_RTT`] from the server, unless a test says otherwise.
+//! Everything that goes wrong can be replayed from the seed, as far as the order of tasks is the same.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::engine::{self, Engine, Event};
@@ -28,6 +30,13 @@ pub const SERVER_RTT: Duration = Duration::from_millis(50);
 const SERVER_PORT: u16 = 5000;
 /// Port of clients, before NATs have their way with it.
 const CLIENT_PORT: u16 = 40_000;
+/// A file system in memory. The clock is virtual, so only the waiting for a disk would be real; and what a power cut
+/// leaves of a file is not what these tests are about.
+const MEMORY: &str = "/dev/shm";
+/// What the clocks on the walls show when a world begins: a day in 2026, in milliseconds since 1970.
+const EPOCH_MS: u64 = 1_780_000_000_000;
+/// How wrong the clocks on some walls are: an hour.
+const WRONG_MS: u64 = 3_600_000;
 /// How long anything may take in virtual time before a test counts it as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -66,8 +75,24 @@ pub struct Home {
     pub nats: Vec<NatId>,
     /// Its place on the core.
     pub site: SiteId,
+    /// The clock on its wall.
+    pub wall_clock: fn() -> u64,
+    segment: Segment,
+    number: u8,
     dir: PathBuf,
     seed: u64,
+}
+
+impl Home {
+    /// The key of whoever lives here.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.identity().peer_id()
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::from_seed(std::array::from_fn(|i| self.seed.to_le_bytes()[i % 8]))
+    }
 }
 
 /// The network, the server, and a directory for the clients' data.
@@ -84,6 +109,8 @@ pub struct World {
     server_addr: SocketAddr,
     homes: u8,
     seed: u64,
+    /// Clients started and addresses changed so far: each gets a number of its own.
+    counter: AtomicU64,
     dir: TempDir,
 }
 
@@ -95,6 +122,7 @@ impl World {
     /// working test machine is a panic.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        BEGINNING.set(Some(now()));
         let net = SimNet::new(seed);
         net.set_default_link(Link::new(PEER_RTT / 2));
         let server_site = net.site();
@@ -109,13 +137,14 @@ impl World {
             server_addr: SocketAddr::new(ip, SERVER_PORT),
             homes: 0,
             seed,
-            dir: TempDir::new().expect("a temporary directory"),
+            counter: AtomicU64::new(0),
+            dir: temp_dir(),
         };
         world.start_server();
         world
     }
 
-    /// Starts the server again after [`World::stop_server`].
+    /// Starts the server again after [`World::kill_server`].
     ///
     /// # Panics
     /// If it is running.
@@ -136,6 +165,18 @@ impl World {
     #[must_use]
     pub const fn server_key(&self) -> PeerId {
         self.server_identity.peer_id()
+    }
+
+    /// The server's identity, for whoever takes its place.
+    #[must_use]
+    pub const fn server_identity(&self) -> &Identity {
+        &self.server_identity
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub const fn server_addr(&self) -> SocketAddr {
+        self.server_addr
     }
 
     /// What the server counted.
@@ -160,21 +201,46 @@ impl World {
         self.net.set_link(self.server_site, site, Link::new(SERVER_RTT / 2));
         let public: IpAddr = [198, 51, 100, n].into();
         let inside: IpAddr = [192, 168, n, 10].into();
-        let (host, nats) = match access {
-            Access::Public => (self.net.host(Segment::Core(site), public), Vec::new()),
+        let (segment, ip, nats) = match access {
+            Access::Public => (Segment::Core(site), public, Vec::new()),
             Access::Nat(profile) => {
                 let nat = self.net.nat(Segment::Core(site), *profile, &[public]);
-                (self.net.host(Segment::Behind(nat), inside), vec![nat])
+                (Segment::Behind(nat), inside, vec![nat])
             }
             Access::DoubleNat(home, carrier) => {
                 let outer = self.net.nat(Segment::Core(site), *carrier, &[public]);
                 let between: IpAddr = [100, 64, n, 2].into();
                 let inner = self.net.nat(Segment::Behind(outer), *home, &[between]);
-                (self.net.host(Segment::Behind(inner), inside), vec![inner, outer])
+                (Segment::Behind(inner), inside, vec![inner, outer])
             }
         };
+        let host = self.net.host(segment, ip);
         let seed = self.seed.wrapping_mul(251).wrapping_add(u64::from(n));
-        Home { host, nats, site, dir: self.dir.path().join(n.to_string()), seed }
+        let dir = self.dir.path().join(n.to_string());
+        Home { host, nats, site, wall_clock, segment, number: n, dir, seed }
+    }
+
+    /// The machine gets another address in its own network, as from another DHCP server.
+    pub fn move_host(&self, home: &Home) {
+        let count = self.count();
+        let ip: IpAddr = match home.segment {
+            Segment::Core(_) => public_ip(home.number, count),
+            Segment::Behind(_) => [192, 168, home.number, 11 + count].into(),
+        };
+        self.net.set_addresses(home.host, &[(home.segment, ip)]);
+    }
+
+    /// The home is seen from another public address from now on.
+    pub fn move_home(&self, home: &Home) {
+        match home.nats.last() {
+            Some(outermost) => self.net.set_public_ips(*outermost, &[public_ip(home.number, self.count())]),
+            None => self.move_host(home),
+        }
+    }
+
+    fn count(&self) -> u8 {
+        let count = self.counter.fetch_add(1, Ordering::Relaxed);
+        u8::try_from(count % 150).expect("less than 150")
     }
 
     /// Starts a client on `home`, with the data that the last one left there.
@@ -192,9 +258,8 @@ impl World {
     pub async fn client_with(&self, home: &Home, options: store::Options) -> Client {
         std::fs::create_dir_all(&home.dir).expect("the temporary directory has room");
         let socket = self.net.bind(home.host, CLIENT_PORT);
-        let identity = Identity::from_seed(std::array::from_fn(|i| home.seed.to_le_bytes()[i % 8]));
         let config = engine::Config {
-            identity,
+            identity: home.identity(),
             database: home.dir.join("hobnob.db"),
             store: options,
             name: format!("home{}", home.seed),
@@ -205,8 +270,9 @@ impl World {
             meet: false,
             links: vec![socket],
             interfaces: Vec::new,
-            wall_clock: client::net::unix_ms,
-            seed: home.seed,
+            wall_clock: home.wall_clock,
+            // Another run draws other numbers, as in life.
+            seed: home.seed ^ (self.counter.fetch_add(1, Ordering::Relaxed) << 32),
         };
         let (engine, events) = Engine::start(config).await.expect("a client starts");
         Client { engine, events, net: self.net.clone(), host: home.host }
@@ -297,6 +363,39 @@ pub fn text_of(message: &store::MessageRow) -> String {
         client::log::Content::Text(text) => text.clone(),
         client::log::Content::Unknown { .. } => String::new(),
     }
+}
+
+thread_local! {
+    /// When the newest world of this thread began.
+    static BEGINNING: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A wall clock that is right: it goes with the virtual time of the thread's world.
+#[must_use]
+pub fn wall_clock() -> u64 {
+    let passed = BEGINNING.get().map_or(Duration::ZERO, |beginning| now() - beginning);
+    EPOCH_MS + u64::try_from(passed.as_millis()).unwrap_or(0)
+}
+
+/// A wall clock that is an hour fast.
+#[must_use]
+pub fn fast_wall_clock() -> u64 {
+    wall_clock() + WRONG_MS
+}
+
+/// A wall clock that is an hour slow.
+#[must_use]
+pub fn slow_wall_clock() -> u64 {
+    wall_clock() - WRONG_MS
+}
+
+fn public_ip(home: u8, count: u8) -> IpAddr {
+    [198, 51, 101 + count, home].into()
+}
+
+fn temp_dir() -> TempDir {
+    let dir = if Path::new(MEMORY).is_dir() { TempDir::new_in(MEMORY) } else { TempDir::new() };
+    dir.expect("a temporary directory")
 }
 
 /// Virtual time since the runtime's clock was paused or the test began.

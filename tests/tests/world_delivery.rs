@@ -66,3 +66,24 @@ async fn a_killed_peer_is_met_again_without_the_lobby() {
         assert_eq!(bob.wait_text().await, format!("round {round}"));
     }
 }
+
+/// Who has a ticket of a peer that has been restarted since sends early data, which is refused.
+#[tokio::test(start_paused = true)]
+async fn early_data_that_is_refused_is_sent_again() {
+    let mut world = World::new(13);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    // Bob came to the lobby later, so he dialled, and has Alice's ticket. He comes later again, and dials again.
+    alice.kill().await;
+    world.net.cut(b.host);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let mut alice = world.client(&a).await;
+    bob.engine.send(alice.id(), "from before").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.net.heal(b.host);
+    assert_eq!(alice.wait_text().await, "from before");
+    wait_delivered(&mut bob, alice.id(), 1).await;
+}

@@ -1,7 +1,11 @@
 //! Two people meet: lobby, relay, punching, chat, and meeting again.
 
+use std::time::Duration;
+
+use client::engine::Event;
+use client::store::State;
 use tests::nat::Profile;
-use tests::world::{Access, World, now};
+use tests::world::{Access, SERVER_RTT, World, now, text_of};
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_are_paired_and_talk_directly() {
@@ -42,4 +46,44 @@ async fn every_pair_of_easy_nats_goes_direct() {
             println!("{name_a} - {name_b}: connected {connected:?}, direct {direct:?}");
         }
     }
+}
+
+/// Issue table: with a peer met before, the first message is delivered and acknowledged in one relayed round trip.
+#[tokio::test(start_paused = true)]
+async fn a_peer_met_before_gets_a_message_in_the_first_flight() {
+    /// Tokio's clock moves in whole milliseconds, and a relayed packet is handed on several times.
+    const ROUNDING: Duration = Duration::from_millis(8);
+
+    let mut world = World::new(21);
+    let hard = Access::Nat(Profile::symmetric_random());
+    let (a, b) = (world.home(&hard), world.home(&hard));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Bob came later, so he dialled then, and has a ticket.
+    bob.engine.disconnect(alice.id()).await;
+    for client in [&mut alice, &mut bob] {
+        let left = |event: &Event| matches!(event, Event::Disconnected { .. }).then_some(());
+        client.wait("the end of the connection", left).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let alice_id = alice.id();
+    bob.engine.send(alice_id, "again").await.unwrap();
+    let start = now();
+    bob.engine.connect(alice_id).await;
+    let arrival = alice.wait("the message", |event| match event {
+        Event::Message { message, .. } if text_of(message) == "again" => Some(start.elapsed()),
+        _ => None,
+    });
+    let delivery = bob.wait("the acknowledgement", |event| match event {
+        Event::State { state: State::Delivered, .. } => Some(start.elapsed()),
+        _ => None,
+    });
+    let (arrived, delivered) = tokio::join!(arrival, delivery);
+    println!("arrived after {arrived:?}, acknowledged after {delivered:?}");
+    assert!(arrived <= SERVER_RTT + ROUNDING, "arrived after {arrived:?}");
+    assert!(delivered <= SERVER_RTT * 2 + ROUNDING, "acknowledged after {delivered:?}");
 }

@@ -83,3 +83,55 @@ async fn a_dead_server_does_not_disturb_a_direct_conversation() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     say(&alice, &mut bob, "the server is back").await;
 }
+
+/// Both homes change their addresses, inside and outside, while messages go both ways five times a second.
+#[tokio::test(start_paused = true)]
+async fn a_conversation_survives_new_addresses() {
+    for access in [Access::Public, easy()] {
+        let mut world = World::new(8);
+        let (homes, [mut alice, mut bob]) = two(&mut world, &access, &easy()).await;
+        for i in 0..300 {
+            match i {
+                50 => world.move_host(&homes[0]),
+                100 => world.move_home(&homes[1]),
+                150 => world.move_host(&homes[1]),
+                200 => world.move_home(&homes[0]),
+                _ => {}
+            }
+            alice.engine.send(bob.id(), &format!("a {i}")).await.unwrap();
+            bob.engine.send(alice.id(), &format!("b {i}")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for i in 0..300 {
+            assert_eq!(bob.wait_text().await, format!("a {i}"));
+            assert_eq!(alice.wait_text().await, format!("b {i}"));
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(via(&alice, &bob).await, Via::Udp);
+        assert_eq!(via(&bob, &alice).await, Via::Udp);
+    }
+}
+
+/// Without a server and without a path there is nothing to do but to wait, and waiting costs nothing.
+#[test]
+fn waiting_for_everything_is_no_busy_loop() {
+    let (done, result) = std::sync::mpsc::channel();
+    // A client that is busy for ever keeps the virtual clock from moving, so another thread has to look.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let mut world = World::new(9);
+            let (homes, [alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+            world.kill_server();
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            world.net.cut_pair(homes[0].host, homes[1].host);
+            alice.engine.send(bob.id(), "is anybody there?").await.expect("a message is stored");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            world.net.heal_pair(homes[0].host, homes[1].host);
+            world.start_server();
+            assert_eq!(bob.wait_text().await, "is anybody there?");
+        });
+        done.send(()).expect("the test waits");
+    });
+    result.recv_timeout(Duration::from_secs(60)).expect("the virtual minute ends");
+}

@@ -48,8 +48,12 @@ enum SessionError {
 /// Serves `link` until its connection ends. Reports are labelled by the caller's channel.
 pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Report>) {
     loop {
+        let began = *link.handshake.borrow();
         match serve(&context, &link, &reports).await {
             Err(SessionError::EarlyRejected) => {}
+            // The streams break before the handshake's outcome is known.
+            Ok(()) | Err(SessionError::Connection)
+                if began == Handshake::Early && was_refused(link.handshake.clone()).await => {}
             Err(SessionError::Protocol(reason)) => {
                 link.connection.close(VarInt::from_u32(close::PROTOCOL), reason.as_bytes());
                 return;
@@ -59,7 +63,14 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
                 link.connection.close(VarInt::from_u32(close::REPLACED), b"trouble on the other side");
                 return;
             }
-            Ok(()) | Err(SessionError::Connection) => return,
+            Ok(()) | Err(SessionError::Connection) => {
+                // Without a session the connection is of no use. One that has ended is left alone: closing it would
+                // hide why it did.
+                if link.connection.close_reason().is_none() {
+                    link.connection.close(VarInt::from_u32(close::REPLACED), b"the session has ended");
+                }
+                return;
+            }
         }
     }
 }
@@ -105,14 +116,17 @@ fn sort(link: &Link, error: &ExchangeError) -> SessionError {
 
 /// Ends when the early data that this session began with turns out to be refused; never for a session that began
 /// after that.
-async fn early_rejected(mut handshake: watch::Receiver<Handshake>) {
-    if *handshake.borrow() == Handshake::Early
-        && let Ok(state) = handshake.wait_for(|state| *state != Handshake::Early).await
-        && *state == Handshake::EarlyRejected
-    {
+async fn early_rejected(handshake: watch::Receiver<Handshake>) {
+    if *handshake.borrow() == Handshake::Early && was_refused(handshake).await {
         return;
     }
     std::future::pending::<()>().await;
+}
+
+/// Waits until the handshake has ended, and tells whether it did so well but without the early data.
+async fn was_refused(mut handshake: watch::Receiver<Handshake>) -> bool {
+    let ended = handshake.wait_for(|state| *state != Handshake::Early).await;
+    ended.is_ok_and(|state| *state == Handshake::EarlyRejected)
 }
 
 type Stream = (SendStream, RecvStream);

@@ -231,7 +231,11 @@ impl Driver {
     }
 
     fn introduce_again(&mut self, now: Instant) {
-        let Server::Up(link) = &self.server else { return };
+        let Server::Up(link) = &self.server else {
+            // There is nobody to ask; once there is, all peers are introduced anew. Nothing waits for that: a timer
+            // that is due and cannot be served would ring without end.
+            return self.peers.iter_mut().for_each(|(_, peer)| peer.reintroduce_at = None);
+        };
         for (id, peer) in self.peers.iter_mut() {
             if peer.take_reintroduction(now) {
                 ask(link, &mut self.rng, &self.socket, id, peer);

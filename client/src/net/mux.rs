@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::control::{CheckKey, SessionId};
 use common::identity::PeerId;
-use common::relay::{EcnBits, Unwrapper, Wrapper};
+use common::relay::{self, EcnBits, Unwrapper, Wrapper};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
 use common::traversal::{self, Agent, Event, Route, Tier};
 
@@ -33,6 +33,12 @@ const MAX_SESSIONS: usize = 4;
 const MAX_SOURCES: usize = 24;
 /// Relayed packets that wait for QUIC to read them.
 const MAX_QUEUED: usize = 1024;
+
+/// Frames that overtook the introduction which their session belongs to: the first flight of a peer that dials,
+/// twice over.
+const MAX_EARLY: usize = 16;
+/// How long they wait for it.
+const EARLY_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Something to put on a wire.
 #[derive(Debug)]
@@ -107,6 +113,8 @@ pub(crate) struct Mux {
     unwrapper: Unwrapper,
     max_frame: usize,
     queue: VecDeque<Received>,
+    /// Frames of sessions that are not known yet: datagrams and the control stream are not ordered with each other.
+    early: VecDeque<(Instant, Bytes)>,
     outgoing: Vec<Outgoing>,
     changes: VecDeque<PathChange>,
 }
@@ -210,6 +218,14 @@ impl Mux {
         let name = KeyName(introduction.session.0);
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
         self.add_candidates(now, introduction.peer, introduction.endpoints);
+        let (released, waiting): (VecDeque<_>, _) = std::mem::take(&mut self.early)
+            .into_iter()
+            .filter(|(since, _)| now.saturating_duration_since(*since) < EARLY_LIFETIME)
+            .partition(|(_, frame)| relay::session(frame) == Some(introduction.session));
+        self.early = waiting;
+        for (_, frame) in released {
+            self.handle_relayed(now, &frame);
+        }
     }
 
     /// Accepts checks of `peer` under `key`.
@@ -308,19 +324,25 @@ impl Mux {
         valid
     }
 
-    /// A frame of the relay came in. Returns whether a packet is ready for QUIC.
-    pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) -> bool {
-        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return false };
-        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return false };
-        let Some(peer) = self.peers.get_mut(&tag) else { return false };
+    /// A frame of the relay came in.
+    pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) {
+        let Some(session) = relay::session(frame) else { return };
+        let Some(tag) = self.by_session.get(&session).copied() else {
+            if self.early.len() == MAX_EARLY {
+                self.early.pop_front();
+            }
+            // Copied, because the slice may keep a whole receive buffer of many packets alive.
+            return self.early.push_back((now, Bytes::copy_from_slice(frame)));
+        };
+        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return };
+        let Some(peer) = self.peers.get_mut(&tag) else { return };
         let is_quic = common::demux::kind(&unwrapped.packet) == common::demux::Kind::Quic;
         if !is_quic || self.queue.len() == MAX_QUEUED {
-            return false;
+            return;
         }
         peer.agent.handle_relayed(now);
         self.queue.push_back(Received { from: peer.addr, ecn: unwrapped.ecn, packet: unwrapped.packet });
         self.settle(tag);
-        true
     }
 
     /// Lets time pass for all agents.
@@ -342,6 +364,11 @@ impl Mux {
     /// When [`Mux::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.peers.values().filter_map(|peer| peer.agent.poll_timeout()).min()
+    }
+
+    /// Whether a relayed packet waits for QUIC.
+    pub(crate) fn has_received(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// The next relayed packet for QUIC.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::congestion::{PathGeneration, PerPathConfig};
 
@@ -27,9 +29,11 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Looks for a larger MTU this often, so that a new path is used fully soon.
 const MTU_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Settings of the one endpoint.
-pub(crate) fn endpoint() -> EndpointConfig {
+/// Settings of the one endpoint. `seed` feeds QUIC's own choices, such as which packet numbers it skips; keys and
+/// connection ids come from elsewhere.
+pub(crate) fn endpoint(seed: u64) -> EndpointConfig {
     let mut config = EndpointConfig::default();
+    config.rng_seed(Some(StdRng::seed_from_u64(seed).random()));
     // The demultiplexer tells packets by their first bits (RFC 9443 §3).
     config.grease_quic_bit(false);
     config

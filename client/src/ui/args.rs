@@ -153,7 +153,10 @@ fn parse_log(text: &str) -> Result<Targets, String> {
     if let Ok(level) = text.parse::<LevelFilter>() {
         return Ok(own_level(level));
     }
-    text.parse().map_err(|_| "write off, error, warn, info, debug or trace".to_owned())
+    let wrong = "write off, error, warn, info, debug or trace";
+    // A word alone would be taken for a part of the program to log everything of.
+    let is_list = text.split(',').all(|part| part.contains('='));
+    text.parse().ok().filter(|_| is_list).ok_or_else(|| wrong.to_owned())
 }
 
 #[cfg(test)]
@@ -179,6 +182,7 @@ mod tests {
         assert!(!would_log(&warn, "quinn_proto::connection"));
         assert!(would_log(&parse_log("debug").unwrap(), "quinn_proto::connection"));
         assert!(!would_log(&parse_log("off").unwrap(), "client"));
+        assert!(parse_log("client=debug,quinn=warn").is_ok());
         assert!(parse_log("loud").is_err());
     }
 }

@@ -76,8 +76,8 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
         seed: rand::random(),
     };
     let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
-    let _restore = is_terminal.then(Restore::new);
-    let (inputs, out) = open_console(args, is_terminal)?;
+    let restore = is_terminal.then(Restore::new);
+    let (inputs, out) = open_console(args, restore.as_ref())?;
     let format = if args.json { Format::Json } else { Format::Lines(colour()) };
     let app = App::new(Setup { engine, name, server, format, out });
     Box::pin(app.run(events, inputs, signals, embedded)).await
@@ -97,9 +97,9 @@ fn bind(port: u16) -> Result<Vec<Arc<dyn AsyncUdpSocket>>, Fatal> {
     links::bind(port).map_err(explain)
 }
 
-fn open_console(args: &Args, is_terminal: bool) -> Result<(Inputs, Out), Fatal> {
-    if is_terminal {
-        let (terminal, sink) = terminal::start(colour()).map_err(Fatal::failed)?;
+fn open_console(args: &Args, restore: Option<&Restore>) -> Result<(Inputs, Out), Fatal> {
+    if let Some(restore) = restore {
+        let (terminal, sink) = terminal::start(colour(), restore).map_err(Fatal::failed)?;
         return Ok((Inputs::Terminal(terminal), Out::start(sink)));
     }
     let inputs = if args.no_input { Inputs::None } else { Inputs::Plain(plain::start()) };

@@ -1,6 +1,8 @@
 //! A terminal: line editing in a thread of its own, and lines printed above the one that is being typed.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -50,7 +52,7 @@ impl<P: ExternalPrinter + Send + 'static> Sink for Above<P> {
 }
 
 /// Starts reading. The thread ends with the input or the program: a read cannot be interrupted.
-pub(super) fn start(colour: Colour) -> rustyline::Result<(Terminal, impl Sink)> {
+pub(super) fn start(colour: Colour, restore: &Restore) -> rustyline::Result<(Terminal, impl Sink)> {
     let config = Config::builder().max_history_size(MAX_HISTORY)?.auto_add_history(true).build();
     let history = MemHistory::with_config(&config);
     let mut editor: Editor<(), MemHistory> = Editor::with_history(config, history)?;
@@ -58,25 +60,53 @@ pub(super) fn start(colour: Colour) -> rustyline::Result<(Terminal, impl Sink)> 
     let (queue, inputs) = mpsc::channel(plain::QUEUE_LEN);
     let (prompt, prompts) = watch::channel(Prompt::default());
     let (handled, handled_receiver) = sync_channel(plain::QUEUE_LEN);
-    thread::spawn(move || read(&mut editor, &queue, &prompts, &handled_receiver, colour));
+    let reader = Reader {
+        queue,
+        prompts,
+        handled: handled_receiver,
+        is_reading: Arc::clone(&restore.is_reading),
+        colour,
+    };
+    thread::spawn(move || reader.run(&mut editor));
     Ok((Terminal { inputs, prompt, handled }, sink))
 }
 
-fn read(
-    editor: &mut Editor<(), MemHistory>,
-    queue: &mpsc::Sender<Input>,
-    prompts: &watch::Receiver<Prompt>,
-    handled: &Receiver<()>,
+/// The thread that reads.
+struct Reader {
+    queue: mpsc::Sender<Input>,
+    prompts: watch::Receiver<Prompt>,
+    handled: Receiver<()>,
+    is_reading: Arc<AtomicBool>,
     colour: Colour,
-) {
-    loop {
-        let prompt = prompts.borrow().clone();
+}
+
+impl Reader {
+    fn run(&self, editor: &mut Editor<(), MemHistory>) {
+        loop {
+            let input = self.read(editor);
+            let is_last = matches!(input, Input::End | Input::Interrupt);
+            // Words about earlier lines that came too late.
+            while self.handled.try_recv().is_ok() {}
+            if self.queue.blocking_send(input).is_err() || is_last {
+                return;
+            }
+            if self.handled.recv_timeout(HANDLING_TIME) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    }
+
+    fn read(&self, editor: &mut Editor<(), MemHistory>) -> Input {
+        let prompt = self.prompts.borrow().clone();
         let raw = if prompt.to.is_some() { format!("[{}] ", prompt.name) } else { "> ".to_owned() };
-        let styled = match colour {
+        let styled = match self.colour {
             Colour::Off => raw.clone(),
             Colour::On => format!("\u{1b}[32m{raw}\u{1b}[0m"),
         };
-        let input = match editor.readline(&(raw, styled)) {
+        self.is_reading.store(true, Ordering::Relaxed);
+        let typed = editor.readline(&(raw, styled));
+        self.is_reading.store(false, Ordering::Relaxed);
+        match typed {
             Ok(text) if text.len() > plain::MAX_LINE => {
                 Input::TooLong { len: u64::try_from(text.len()).unwrap_or(u64::MAX) }
             }
@@ -84,15 +114,6 @@ fn read(
             Err(ReadlineError::Interrupted) => Input::Interrupt,
             // The terminal is gone, or Ctrl-D was typed.
             Err(_) => Input::End,
-        };
-        let is_last = matches!(input, Input::End | Input::Interrupt);
-        // Words about earlier lines that came too late.
-        while handled.try_recv().is_ok() {}
-        if queue.blocking_send(input).is_err() || is_last {
-            return;
-        }
-        if handled.recv_timeout(HANDLING_TIME) == Err(RecvTimeoutError::Disconnected) {
-            return;
         }
     }
 }
@@ -100,6 +121,8 @@ fn read(
 /// Gives the terminal back as it was found, however the program ends.
 #[derive(Debug)]
 pub(super) struct Restore {
+    /// A prompt stands on the last line.
+    is_reading: Arc<AtomicBool>,
     #[cfg(unix)]
     found: Option<nix::sys::termios::Termios>,
 }
@@ -108,6 +131,7 @@ impl Restore {
     /// Remembers how the terminal is.
     pub(super) fn new() -> Self {
         Self {
+            is_reading: Arc::default(),
             #[cfg(unix)]
             found: nix::sys::termios::tcgetattr(io::stdin()).ok(),
         }
@@ -122,7 +146,8 @@ impl Drop for Restore {
             // A terminal that is gone needs nothing.
             let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, found);
         }
-        let _ = write!(io::stdout(), "{PASTE_OFF}\r");
+        let line_break = if self.is_reading.load(Ordering::Relaxed) { "\r\n" } else { "" };
+        let _ = write!(io::stdout(), "{PASTE_OFF}{line_break}");
         let _ = io::stdout().flush();
     }
 }

@@ -98,7 +98,12 @@ impl Driver {
             Step::Failed(reason) if is_awaited => {
                 peer.attempt = None;
                 peer.handle_failure(now, side);
+                // Its end is no farewell, and is not to be taken for one when it is reported.
+                let early = peer.current.take_if(|current| current.attempt == attempt);
                 debug!(peer = %id.short(), reason, "an attempt failed");
+                if early.is_some() {
+                    self.emit(Event::Closed { peer: id, reason: reason.clone() }).await;
+                }
                 if side == Side::Dialer {
                     self.emit(Event::Unreachable { peer: id, reason }).await;
                 }
@@ -160,10 +165,10 @@ impl Driver {
     ) {
         let Some(peer) = self.peers.get(id) else { return };
         let Some(current) = peer.current.take_if(|current| current.attempt == attempt) else { return };
-        peer.attempt = peer.attempt.filter(|(number, _)| *number != attempt);
+        let was_attempt = peer.attempt.take_if(|(number, _)| *number == attempt).is_some();
         let is_farewell = matches!(error, quinn::ConnectionError::ApplicationClosed(reason)
             if reason.error_code == VarInt::from_u32(close::BYE))
-            || matches!(error, quinn::ConnectionError::LocallyClosed);
+            || (matches!(error, quinn::ConnectionError::LocallyClosed) && !was_attempt);
         if is_farewell {
             peer.handle_farewell(now);
         } else {

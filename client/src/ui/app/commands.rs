@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::identity::PeerId;
 use futures_util::future::join_all;
+use tokio::task::unconstrained;
 
 use super::{App, Closed, Current, DELIVERY_TIME, News, Phase, QUIT_TIME, now};
 use crate::engine::{EngineError, Person};
@@ -78,7 +79,10 @@ impl App {
     async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Closed> {
         let batch = std::mem::take(batch);
         let engine = self.engine.clone();
-        let results = join_all(batch.iter().map(|(peer, text)| engine.send(*peer, text))).await;
+        let sends = join_all(batch.iter().map(|(peer, text)| engine.send(*peer, text)));
+        // Polled in order, they queue for the commit in order, unless tokio sends some of them to the back of the
+        // line for the sake of fairness: hence unconstrained.
+        let results = unconstrained(sends).await;
         let mut waiting = BTreeMap::new();
         for ((peer, _), result) in batch.iter().zip(results) {
             match result {

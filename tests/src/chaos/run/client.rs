@@ -1,0 +1,292 @@
+//! Who lives in a home: their client, now running and now not, what they wrote and what they were shown.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use client::engine::Event;
+use client::log::MessageId;
+use client::store::{HistoryRow, MessageRow, Options, Point, State};
+use common::identity::PeerId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinSet, yield_now};
+
+use super::super::faults::Deadly;
+use crate::world::{Client, Home, World, now, text_of};
+
+/// Lines of a history that are looked at: more than any plan writes.
+const WHOLE_HISTORY: usize = 100_000;
+
+/// Something that was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// To whom.
+    pub(crate) to: PeerId,
+    /// Counts what its author wrote, from 1.
+    pub(crate) number: usize,
+    /// Its name, if it was accepted; `None` if its author died before it heard.
+    pub(crate) id: Option<MessageId>,
+}
+
+/// Something that was shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// In which run of the client.
+    pub(crate) run: usize,
+    /// Which.
+    pub(crate) id: MessageId,
+    /// By whom.
+    pub(crate) author: PeerId,
+    /// Which of its author's.
+    pub(crate) number: usize,
+}
+
+/// What was seen on the screen, over all runs.
+#[derive(Debug, Default)]
+pub(crate) struct Diary {
+    pub(crate) shown: Vec<Shown>,
+    /// Own messages of which it was said that they were delivered, and to whom.
+    pub(crate) delivered: BTreeSet<(PeerId, MessageId)>,
+    /// What was reported as wrong although no fault was asked for.
+    pub(crate) errors: Vec<String>,
+}
+
+pub(crate) struct Resident {
+    pub(crate) id: PeerId,
+    pub(crate) home: Home,
+    pub(crate) said: Vec<Said>,
+    pub(crate) runs: usize,
+    pub(crate) diary: Arc<Mutex<Diary>>,
+    running: Option<Running>,
+    bell: Arc<Notify>,
+    met: watch::Sender<BTreeSet<PeerId>>,
+}
+
+struct Running {
+    client: Client,
+    faults: Arc<Deadly>,
+    /// How long it stays away after a death by fault.
+    absence: Duration,
+    reader: JoinSet<()>,
+}
+
+impl Resident {
+    pub(super) fn new(home: Home, bell: Arc<Notify>) -> Self {
+        Self {
+            id: home.id(),
+            home,
+            said: Vec::new(),
+            runs: 0,
+            diary: Arc::default(),
+            running: None,
+            bell,
+            met: watch::Sender::default(),
+        }
+    }
+
+    pub(crate) fn diary(&self) -> MutexGuard<'_, Diary> {
+        self.diary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub(super) async fn start(&mut self, world: &World, verbose: bool) {
+        let faults = Arc::new(Deadly::new(Arc::clone(&self.bell)));
+        let options = Options { faults: Some(Arc::clone(&faults) as _), ..Options::default() };
+        let mut client = world.client_with(&self.home, options).await;
+        self.runs += 1;
+        let (_, nothing) = mpsc::channel(1);
+        let reader = Reader {
+            run: self.runs,
+            me: self.id,
+            diary: Arc::clone(&self.diary),
+            met: self.met.clone(),
+            verbose,
+        };
+        let events = std::mem::replace(&mut client.events, nothing);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reader.read(events));
+        self.running = Some(Running { client, faults, absence: Duration::ZERO, reader: tasks });
+    }
+
+    /// Waits until `peer` was connected once.
+    pub(super) async fn wait_met(&self, peer: PeerId) {
+        let mut met = self.met.subscribe();
+        // The sender lives as long as this does.
+        let _ = met.wait_for(|met| met.contains(&peer)).await;
+    }
+
+    pub(super) async fn meet(&self) {
+        if let Some(running) = &self.running {
+            let _ = running.client.engine.meet().await;
+        }
+    }
+
+    /// Writes one message, if the client is running.
+    pub(super) async fn say(&mut self, to: PeerId, len: usize) {
+        let Some(running) = &self.running else { return };
+        let number = self.said.len() + 1;
+        let result = running.client.engine.send(to, &text(number, len)).await;
+        self.said.push(Said { to, number, id: result.ok().map(|row| row.id()) });
+    }
+
+    /// Writes one message and dies some turns later.
+    pub(super) async fn say_and_die(&mut self, to: PeerId, turns: usize) {
+        let Some(running) = &self.running else { return };
+        let number = self.said.len() + 1;
+        let words = text(number, 0);
+        let result = few_turns(running.client.engine.send(to, &words), turns).await;
+        self.said.push(Said { to, number, id: result.and_then(Result::ok).map(|row| row.id()) });
+        self.kill().await;
+    }
+
+    pub(super) fn doom(&mut self, point: Point, passes: usize, absence: Duration) {
+        if let Some(running) = &mut self.running {
+            running.faults.doom(point, passes);
+            running.absence = absence;
+        }
+    }
+
+    /// Whoever has not died of its fault by now shall live.
+    pub(super) fn spare(&mut self) {
+        if let Some(running) = &self.running {
+            running.faults.spare();
+        }
+    }
+
+    /// How long to stay away, if the client has died of its fault and was not buried yet.
+    pub(super) fn take_death(&mut self) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        running.faults.is_dead().then_some(running.absence)
+    }
+
+    pub(super) async fn kill(&mut self) {
+        if let Some(Running { client, mut reader, .. }) = self.running.take() {
+            client.kill().await;
+            // What the client had said before is still read.
+            reader.join_next().await;
+        }
+    }
+
+    pub(super) async fn leave(&mut self) {
+        if let Some(running) = &self.running {
+            running.client.engine.shutdown().await;
+        }
+        self.kill().await;
+    }
+
+    /// What this user was told that `peer` has.
+    pub(super) fn confirmed_by(&self, peer: PeerId) -> Vec<MessageId> {
+        self.diary().delivered.iter().filter(|(to, _)| *to == peer).map(|(_, id)| *id).collect()
+    }
+
+    /// How many of `ids` are here.
+    pub(super) async fn stored(&self, ids: &[MessageId]) -> Result<usize, String> {
+        let mut authors: Vec<_> = self.said.iter().map(|said| said.to).collect();
+        authors.extend(self.met.borrow().iter());
+        authors.sort_unstable();
+        authors.dedup();
+        let mut found = 0;
+        for peer in authors {
+            found += self.history(peer).await?.iter().filter(|row| ids.contains(&row.id())).count();
+        }
+        Ok(found)
+    }
+
+    /// The conversation with `peer`, as a user would see it.
+    pub(crate) async fn history(&self, peer: PeerId) -> Result<Vec<MessageRow>, String> {
+        let Some(running) = &self.running else { return Err("a client is not running".to_owned()) };
+        let rows = running.client.engine.history(peer, WHOLE_HISTORY).await.map_err(|e| e.to_string())?;
+        let message = |row| match row {
+            HistoryRow::Message(row) => Ok(*row),
+            HistoryRow::Gap { waiting, missing } => {
+                Err(format!("{}: {waiting} messages wait for {missing}", self.id.short()))
+            }
+        };
+        rows.into_iter().map(message).collect()
+    }
+}
+
+/// A text that says which it is.
+fn text(number: usize, len: usize) -> String {
+    format!("{number} {}", "x".repeat(len))
+}
+
+/// The number in a text.
+pub(crate) fn number_of(row: &MessageRow) -> usize {
+    text_of(row).split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Polls a future and gives everybody else a turn, so many times; `None` if it has not ended by then.
+async fn few_turns<T>(future: impl Future<Output = T>, turns: usize) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..turns {
+        let result = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(value) = result.await {
+            return Some(value);
+        }
+        yield_now().await;
+    }
+    None
+}
+
+/// Reads what a client says into the diary.
+struct Reader {
+    run: usize,
+    me: PeerId,
+    diary: Arc<Mutex<Diary>>,
+    met: watch::Sender<BTreeSet<PeerId>>,
+    verbose: bool,
+}
+
+impl Reader {
+    async fn read(self, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            if self.verbose {
+                self.tell(&event);
+            }
+            self.note(event);
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        let line = match event {
+            Event::Message { message, .. } => format!("Message {:?} own {}", message.id(), message.own),
+            other => format!("{other:?}"),
+        };
+        #[expect(clippy::print_stdout, reason = "the story of one seed is what was asked for")]
+        {
+            println!("          {:?} {}: {line}", now(), self.me.short());
+        }
+    }
+
+    fn note(&self, event: Event) {
+        let mut diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Message { message, .. } => diary.shown.push(Shown {
+                run: self.run,
+                id: message.id(),
+                author: message.author,
+                number: number_of(&message),
+            }),
+            Event::State { id, peer, state: State::Delivered | State::Read } => {
+                diary.delivered.insert((peer, id));
+            }
+            Event::Connected { peer, .. } => {
+                self.met.send_modify(|met| {
+                    met.insert(peer);
+                });
+            }
+            Event::Error { message } => diary.errors.push(message),
+            _ => {}
+        }
+    }
+}

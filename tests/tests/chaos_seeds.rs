@@ -1,0 +1,55 @@
+//! No message is lost, doubled or out of order, whatever goes wrong and whoever is killed: many seeds of the
+//! simulated world.
+//!
+//! `HOBNOB_SEEDS=1000 cargo test --release -p tests --test chaos_seeds` tries more of them;
+//! `HOBNOB_SEED=17 cargo test -p tests --test chaos_seeds -- --nocapture` tells the story of one, with
+//! what `RUST_LOG` asks for.
+
+use std::time::Duration;
+
+use tests::chaos::{run_many, run_seed};
+use tracing_subscriber::EnvFilter;
+
+/// Seeds of a usual run: as many as take about a minute.
+const USUAL: u64 = 60;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order() {
+    if let Some(seed) = number("HOBNOB_SEED") {
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).without_time().init();
+        match run_seed(seed, true) {
+            Ok(summary) => return println!("{summary:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let count = number("HOBNOB_SEEDS").unwrap_or(USUAL);
+    let mut failures = Vec::new();
+    let (mut accepted, mut unknown, mut runs) = (0, 0, 0);
+    let (mut length, mut healing) = (Duration::ZERO, Vec::new());
+    run_many(0..count, |(seed, outcome)| match outcome {
+        Ok(summary) => {
+            accepted += summary.accepted;
+            unknown += summary.unknown;
+            runs += summary.runs;
+            length += summary.length;
+            healing.push((summary.healing, seed));
+        }
+        Err(error) => {
+            println!("{error}");
+            failures.push(seed);
+        }
+    });
+    healing.sort();
+    let median = healing.get(healing.len() / 2).map(|(time, _)| *time);
+    println!(
+        "{count} seeds, {length:?} of virtual time: {accepted} messages accepted, {unknown} cut off, {runs} runs of \
+         clients; all was there {median:?} (median) and {:?} (longest, with its seed) after all was healed",
+        healing.last()
+    );
+    failures.sort_unstable();
+    assert!(failures.is_empty(), "{} seeds failed: {failures:?}", failures.len());
+}
