@@ -263,7 +263,12 @@ impl Engine {
         let content = Content::Text(text.to_owned());
         let nonce = rand::random();
         let now = (self.wall_clock)();
-        Ok(self.store.compose(&self.identity, conversation, &[peer], content, now, nonce).await?)
+        let row = self.store.compose(&self.identity, conversation, &[peer], content, now, nonce).await?;
+        let is_connected = self.live.borrow().get(&peer).is_some_and(|live| live.words.is_some());
+        if !is_connected {
+            self.net.seek(peer).await;
+        }
+        Ok(row)
     }
 
     /// Everybody who was met, those met last first.

@@ -143,6 +143,7 @@ enum Command {
     Watch(Vec<PeerId>),
     Lobby { waiting: bool, except: Vec<PeerId> },
     Dial(PeerId),
+    Seek(PeerId),
     Candidates { peer: PeerId, addrs: Vec<SocketAddr> },
     Disconnect(PeerId),
     Shutdown(oneshot::Sender<()>),
@@ -194,6 +195,12 @@ impl Net {
     /// Connects to `peer`, unless connected.
     pub async fn dial(&self, peer: PeerId) {
         self.command(Command::Dial(peer)).await;
+    }
+
+    /// Looks once whether `peer` is there although it does not show itself, and connects to it then; says nothing if it
+    /// is not.
+    pub async fn seek(&self, peer: PeerId) {
+        self.command(Command::Seek(peer)).await;
     }
 
     /// The peer says that it may be reached at `addrs`.

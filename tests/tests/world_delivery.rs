@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use client::engine::Event;
-use client::store::State;
+use client::store::{Options, Point, State};
 use common::identity::PeerId;
+use tests::chaos::Deadly;
 use tests::nat::Profile;
 use tests::world::{Access, Client, World};
 
@@ -65,6 +66,31 @@ async fn a_killed_peer_is_met_again_without_the_lobby() {
         alice.engine.send(bob.id(), &format!("round {round}")).await.unwrap();
         assert_eq!(bob.wait_text().await, format!("round {round}"));
     }
+}
+
+/// Bob dies in the moment in which he would have noted whom he met; Alice has noted him.
+#[tokio::test(start_paused = true)]
+async fn a_meeting_that_only_one_remembers_is_not_lost() {
+    let mut world = World::new(14);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let faults = std::sync::Arc::new(Deadly::default());
+    let mut alice = world.client(&a).await;
+    let options = Options { faults: Some(std::sync::Arc::clone(&faults) as _), ..Options::default() };
+    let mut bob = world.client_with(&b, options).await;
+    bob.wait("Alice", |event| matches!(event, Event::Paired { .. }).then_some(())).await;
+    faults.doom(Point::Commit, 0);
+    alice.wait_connected().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(faults.is_dead());
+    alice.kill().await;
+    bob.kill().await;
+
+    let mut bob = world.client(&b).await;
+    bob.wait("the lobby", |event| matches!(event, Event::Waiting).then_some(())).await;
+    let alice = world.client(&a).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    alice.engine.send(bob.id(), "it was you").await.unwrap();
+    assert_eq!(bob.wait_text().await, "it was you");
 }
 
 /// Who has a ticket of a peer that has been restarted since sends early data, which is refused.

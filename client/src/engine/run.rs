@@ -1,7 +1,8 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use common::identity::PeerId;
 use tokio::sync::{mpsc, watch};
@@ -16,6 +17,11 @@ use crate::store::{Contact, Meeting, State, Store, StoreError};
 
 /// Reports of sessions that wait.
 const QUEUE_LEN: usize = 256;
+/// How often somebody for whom a message waits is looked for. People are shown online only to those they know, and one
+/// of two who have just met may have been killed before it noted the other.
+const SEEK_INTERVAL: Duration = Duration::from_secs(60);
+/// Waiting messages that are looked at for that, and people who are looked for at a time.
+const MAX_SOUGHT: (usize, usize) = (1024, 16);
 /// Messages that are read from the store at once.
 const PAGE: usize = 256;
 
@@ -76,6 +82,7 @@ pub(super) async fn run(
     if let Err(error) = engine.begin(meet).await {
         engine.emit(Event::Error { message: error.to_string() }).await;
     }
+    let mut seek = tokio::time::interval(SEEK_INTERVAL);
     loop {
         tokio::select! {
             event = net_events.recv() => match event {
@@ -83,6 +90,7 @@ pub(super) async fn run(
                 None => return,
             },
             Ok(()) = newest.changed() => engine.show_arrived().await,
+            _ = seek.tick() => engine.seek().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
         }
         while engine.tasks.try_join_next().is_some() {}
@@ -113,6 +121,7 @@ impl Engine {
             net::Event::ServerUp { key, address, observed } => {
                 self.pin(key).await;
                 self.emit(Event::ServerUp { key, address, observed }).await;
+                self.seek().await;
             }
             net::Event::ServerDown { error, retry } => {
                 self.live.send_modify(|live| live.values_mut().for_each(|peer| peer.online = false));
@@ -127,6 +136,19 @@ impl Engine {
                 self.live.send_modify(|live| live.entry(peer).or_default().online = online);
                 self.emit(Event::Presence { peer, online }).await;
             }
+        }
+    }
+
+    /// Looks for the people for whom messages wait.
+    async fn seek(&self) {
+        let waiting = match self.context.store.unsent(MAX_SOUGHT.0).await {
+            Ok(waiting) => waiting,
+            Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
+        };
+        let recipients: BTreeSet<_> = waiting.iter().map(|unsent| unsent.recipient).collect();
+        let away = recipients.into_iter().filter(|peer| !self.sessions.contains_key(peer));
+        for peer in away.take(MAX_SOUGHT.1) {
+            self.context.net.seek(peer).await;
         }
     }
 

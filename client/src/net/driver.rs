@@ -254,6 +254,7 @@ impl Driver {
                 self.send_lobby();
             }
             Command::Dial(peer) => self.dial(now, peer).await,
+            Command::Seek(peer) => self.seek(now, peer).await,
             Command::Candidates { peer, addrs } => self.add_candidates(now, peer, &addrs),
             Command::Disconnect(peer) => {
                 if let Some(current) = self.peers.get(peer).and_then(|peer| peer.current.as_ref()) {

@@ -53,6 +53,8 @@ pub(crate) struct Peer {
     failures: u32,
     redial_at: Option<Instant>,
     expires_at: Option<Instant>,
+    /// The attempt under way is a look whether the peer is there: nothing follows if it is not.
+    pub(crate) is_sought: bool,
     reintroductions: u32,
     pub(crate) reintroduce_at: Option<Instant>,
     last_reintroduced: Option<Instant>,
@@ -69,6 +71,7 @@ impl Peer {
             failures: 0,
             redial_at: None,
             expires_at: Some(now + EXPECT),
+            is_sought: false,
             reintroductions: 0,
             reintroduce_at: None,
             last_reintroduced: None,
@@ -108,6 +111,7 @@ impl Peer {
 
     /// A connection is there.
     pub(crate) fn handle_connected(&mut self) {
+        self.is_sought = false;
         self.failures = 0;
         self.redial_at = None;
         self.expires_at = None;
@@ -153,6 +157,11 @@ impl Peer {
         self.reintroductions += 1;
         self.reintroduce_at = None;
         true
+    }
+
+    /// Whether it is neither connected nor being connected nor to be connected.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.current.is_none() && self.attempt.is_none() && self.redial_at.is_none()
     }
 
     /// Whether it is time to dial.

@@ -53,7 +53,8 @@ fn is_delivered(row: &MessageRow) -> bool {
 fn difference(at_a: &[MessageRow], at_b: &[MessageRow]) -> String {
     let show = |rows: &[MessageRow]| {
         let line = |row: &MessageRow| {
-            format!("{}:{}{}", row.author.short(), number_of(row), if is_delivered(row) { "" } else { "?" })
+            let mark = if row.own && !is_delivered(row) { "?" } else { "" };
+            format!("{}:{}{mark}", row.author.short(), number_of(row))
         };
         rows.iter().map(line).collect::<Vec<_>>().join(" ")
     };

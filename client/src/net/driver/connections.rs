@@ -26,6 +26,17 @@ impl Driver {
         self.start_dial(id).await;
     }
 
+    /// Dials `id` unless somebody is at it already, or will be.
+    pub(super) async fn seek(&mut self, now: Instant, id: PeerId) {
+        let Some(peer) = self.peers.entry(now, id).filter(|_| matches!(self.server, Server::Up(_))) else {
+            return;
+        };
+        if peer.is_left_alone() {
+            peer.is_sought = true;
+            self.dial(now, id).await;
+        }
+    }
+
     pub(super) async fn start_dial(&mut self, id: PeerId) {
         let Some((addr, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else { return };
         let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt));
@@ -97,6 +108,7 @@ impl Driver {
             }
             Step::Failed(reason) if is_awaited => {
                 peer.attempt = None;
+                peer.is_sought = false;
                 peer.handle_failure(now, side);
                 // Its end is no farewell, and is not to be taken for one when it is reported.
                 let early = peer.current.take_if(|current| current.attempt == attempt);

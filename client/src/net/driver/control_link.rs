@@ -139,6 +139,9 @@ impl Driver {
         };
         if let Some((_, side)) = peer.attempt.filter(|(_, side)| *side == Side::Dialer) {
             peer.attempt = None;
+            if std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline {
+                return;
+            }
             peer.handle_failure(now, side);
             self.emit(Event::Unreachable { peer: id, reason: reason.to_owned() }).await;
         }
