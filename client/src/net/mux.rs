@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::control::{CheckKey, SessionId};
 use common::identity::PeerId;
-use common::relay::{EcnBits, Unwrapper, Wrapper};
+use common::relay::{EcnBits, Unwrapped, Unwrapper, Wrapper};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
 use common::traversal::{self, Agent, Event, Route, Tier};
 
@@ -33,6 +33,12 @@ const MAX_SESSIONS: usize = 4;
 const MAX_SOURCES: usize = 24;
 /// Relayed packets that wait for QUIC to read them.
 const MAX_QUEUED: usize = 1024;
+
+/// Relayed packets that overtook the introduction of their session: QUIC datagrams and streams are not ordered with
+/// each other. A first flight of two packets each from a few peers at once; the oldest gives way.
+const MAX_EARLY: usize = 16;
+/// How long such a packet waits: longer than a lost packet with the introduction takes to be sent again.
+const EARLY_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Something to put on a wire.
 #[derive(Debug)]
@@ -107,6 +113,7 @@ pub(crate) struct Mux {
     unwrapper: Unwrapper,
     max_frame: usize,
     queue: VecDeque<Received>,
+    early: VecDeque<(Instant, Unwrapped)>,
     outgoing: Vec<Outgoing>,
     changes: VecDeque<PathChange>,
 }
@@ -186,6 +193,18 @@ impl Mux {
         }
         peer.sessions.push_back(session);
         self.by_session.insert(session, *tag);
+        self.release_early(session);
+    }
+
+    /// Packets of `session` that came before it go on their way.
+    fn release_early(&mut self, session: SessionId) {
+        for (came, unwrapped) in std::mem::take(&mut self.early) {
+            if unwrapped.session == session {
+                self.take_relayed(came, unwrapped);
+            } else {
+                self.early.push_back((came, unwrapped));
+            }
+        }
     }
 
     /// The relay of `session` is no more.
@@ -308,19 +327,29 @@ impl Mux {
         valid
     }
 
-    /// A frame of the relay came in. Returns whether a packet is ready for QUIC.
-    pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) -> bool {
-        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return false };
-        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return false };
-        let Some(peer) = self.peers.get_mut(&tag) else { return false };
+    /// A frame of the relay came in.
+    pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) {
+        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return };
+        if self.by_session.contains_key(&unwrapped.session) {
+            return self.take_relayed(now, unwrapped);
+        }
+        self.early.retain(|(came, _)| now.saturating_duration_since(*came) < EARLY_LIFETIME);
+        if self.early.len() == MAX_EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back((now, unwrapped));
+    }
+
+    fn take_relayed(&mut self, now: Instant, unwrapped: Unwrapped) {
+        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&tag) else { return };
         let is_quic = common::demux::kind(&unwrapped.packet) == common::demux::Kind::Quic;
         if !is_quic || self.queue.len() == MAX_QUEUED {
-            return false;
+            return;
         }
         peer.agent.handle_relayed(now);
         self.queue.push_back(Received { from: peer.addr, ecn: unwrapped.ecn, packet: unwrapped.packet });
         self.settle(tag);
-        true
     }
 
     /// Lets time pass for all agents.
@@ -342,6 +371,11 @@ impl Mux {
     /// When [`Mux::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.peers.values().filter_map(|peer| peer.agent.poll_timeout()).min()
+    }
+
+    /// Whether a relayed packet waits for QUIC.
+    pub(crate) fn has_received(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// The next relayed packet for QUIC.

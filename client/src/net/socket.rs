@@ -74,11 +74,7 @@ impl MuxSocket {
     /// A datagram came over the connection to the server.
     pub(crate) fn handle_relayed(&self, frame: &Bytes) {
         let now = clock::now();
-        if self.with_mux(|mux| mux.handle_relayed(now, frame))
-            && let Some(reader) = lock(&self.reader).take()
-        {
-            reader.wake();
-        }
+        self.with_mux(|mux| mux.handle_relayed(now, frame));
     }
 
     /// When the agents want [`MuxSocket::handle_timeout`]. Remembered, so that `changed` rings only when the timer
@@ -100,12 +96,17 @@ impl MuxSocket {
         self.links.iter().filter_map(|link| link.local_addr().ok()).collect()
     }
 
-    /// Sends what the multiplexer has ready, after giving it free, and rings if its timer or a path moved.
+    /// Sends what the multiplexer has ready, after giving it free, rings if its timer or a path moved, and wakes QUIC
+    /// if there is something to read.
     fn settle(&self, mut mux: MutexGuard<'_, Mux>) {
         let outgoing = if mux.has_outgoing() { mux.take_outgoing() } else { Vec::new() };
         let timeout = mux.poll_timeout();
         let has_news = mux.has_changes();
+        let has_received = mux.has_received();
         drop(mux);
+        if has_received && let Some(reader) = lock(&self.reader).take() {
+            reader.wake();
+        }
         let is_earlier = match (timeout, *lock(&self.armed)) {
             (Some(timeout), Some(armed)) => timeout < armed,
             (Some(_), None) => true,
