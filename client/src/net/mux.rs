@@ -47,6 +47,8 @@ pub(crate) enum Outgoing {
     Datagram(traversal::Transmit),
     /// A frame for the relay, already wrapped.
     Relayed(Bytes),
+    /// The same, of a packet that went out directly too: not worth queueing for.
+    Spare(Bytes),
 }
 
 /// A packet that came over the relay, on its way to QUIC.
@@ -95,8 +97,10 @@ struct Peer {
     newest: VecDeque<(EcnBits, Bytes)>,
     /// The largest packet that a direct path has carried; larger ones are not put on the relay.
     largest_direct: usize,
-    /// The direct path that packets took last; `None` for the relay.
+    /// The direct path that packets count on; `None` for the relay, also beside a direct path in doubt.
     primary: Option<SocketAddr>,
+    /// The direct path in doubt and the generation that it had.
+    doubted: Option<(SocketAddr, u64)>,
     was_direct: bool,
 }
 
@@ -294,13 +298,13 @@ impl Mux {
             peer.largest_direct = peer.largest_direct.max(segment.min(contents.len()));
             peer.remember(ecn, contents, segment);
             if let Route::Both(_) = route {
-                peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+                peer.relay(&mut self.outgoing, Outgoing::Spare, self.max_frame, ecn, contents, segment);
             }
             self.settle(tag);
             return Destination::Direct(remote);
         }
         peer.remember(ecn, contents, segment);
-        peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+        peer.relay(&mut self.outgoing, Outgoing::Relayed, self.max_frame, ecn, contents, segment);
         self.settle(tag);
         Destination::Relayed
     }
@@ -450,6 +454,7 @@ impl Peer {
             newest: VecDeque::new(),
             largest_direct: 0,
             primary: None,
+            doubted: None,
             was_direct: false,
         }
     }
@@ -480,6 +485,7 @@ impl Peer {
     fn relay(
         &mut self,
         outgoing: &mut Vec<Outgoing>,
+        kind: fn(Bytes) -> Outgoing,
         max_frame: usize,
         ecn: EcnBits,
         contents: &[u8],
@@ -488,21 +494,42 @@ impl Peer {
         let Some(session) = self.sessions.back() else { return };
         let limit = RELAYED_LEN.max(self.largest_direct);
         for packet in contents.chunks(segment.max(1)).filter(|packet| packet.len() <= limit) {
-            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(Outgoing::Relayed));
+            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(kind));
         }
     }
 
-    /// Packets take another route: the congestion controller starts afresh if it is another path, and the newest
-    /// packets are sent again, for they may have been lost with the old one.
-    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
-        if self.primary != route.direct() {
-            self.primary = route.direct();
-            self.generation.advance();
+    /// Chooses the congestion controller for `route`. While a direct path is in doubt nothing but the relay can be
+    /// counted on, so that a fresh controller takes over: the old one's window belongs to a path of another size
+    /// and would flood the relay. If the doubt was wrong, the old one goes on.
+    fn follow(&mut self, route: Route) {
+        let primary = if let Route::Direct(addr) = route { Some(addr) } else { None };
+        if self.primary != primary {
+            match (self.doubted, primary) {
+                (Some((addr, generation)), Some(primary)) if addr == primary => {
+                    self.generation.resume(generation);
+                }
+                _ => {
+                    let before = self.generation.advance();
+                    self.doubted = self.primary.map(|addr| (addr, before));
+                }
+            }
+            self.primary = primary;
         }
+        if let Route::Direct(_) | Route::Relay = route {
+            self.doubted = None;
+        }
+    }
+
+    /// Packets take another route: the congestion controller changes with it, and the newest packets are sent again,
+    /// for they may have been lost with the old one.
+    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
+        self.follow(route);
         let newest = self.newest.clone();
         for (ecn, packet) in newest {
             match route {
-                Route::Relay | Route::Both(_) => self.relay(outgoing, max_frame, ecn, &packet, packet.len()),
+                Route::Relay | Route::Both(_) => {
+                    self.relay(outgoing, Outgoing::Relayed, max_frame, ecn, &packet, packet.len());
+                }
                 Route::Direct(to) if self.was_direct => {
                     outgoing.push(Outgoing::Datagram(traversal::Transmit { to, bytes: packet.to_vec() }));
                 }

@@ -16,9 +16,9 @@ const PEER_KEEP_ALIVE: Duration = Duration::from_secs(20);
 const SERVER_IDLE: Duration = Duration::from_secs(30);
 /// Keeps the connection to the server and the NAT mapping that it shares with the peers.
 const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(12);
-/// Relayed packets that wait for the connection to the server, in bytes; older ones are dropped. A quarter of a
+/// Relayed packets that wait for the connection to the server, in bytes; more are dropped. A quarter of a
 /// second at 8 Mbit/s: more would only be delay.
-const RELAY_BUFFER: usize = 256 << 10;
+pub(crate) const RELAY_BUFFER: usize = 256 << 10;
 /// Streams that a peer may have open at once: control, log, and room for transfers.
 const PEER_STREAMS: u32 = 64;
 /// Bytes that may be under way on one stream, and on a connection, without the reader having read them.
