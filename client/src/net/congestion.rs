@@ -3,7 +3,8 @@
 //! QUIC sees one address per peer and is never told that the path below has changed, so it would go on with the
 //! window, the threshold and the losses of the old one. Each peer connection therefore gets a controller that
 //! shares a [`PathGeneration`] with the multiplexer: when it moves on, the real controller is replaced by a new
-//! one, and whatever was sent before is neither growth nor loss any more.
+//! one, and whatever was sent before is neither growth nor loss any more. The one before is kept, in case its path
+//! turns out to work after all.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,18 +17,28 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicC
 /// path that never loses anything.
 const MAX_WINDOW: u64 = 16 << 20;
 
-/// Counts the paths that a connection has used. Shared between the multiplexer and the controller.
+/// Numbers the paths that a connection uses. Shared between the multiplexer and the controller.
 #[derive(Debug, Default)]
-pub(crate) struct PathGeneration(AtomicU64);
+pub(crate) struct PathGeneration {
+    current: AtomicU64,
+    newest: AtomicU64,
+}
 
 impl PathGeneration {
-    /// Packets take another path from now on.
-    pub(crate) fn advance(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Packets take another path from now on; returns the number of the one before.
+    pub(crate) fn advance(&self) -> u64 {
+        // Only the multiplexer writes, behind its lock.
+        let new = self.newest.fetch_add(1, Ordering::Relaxed) + 1;
+        self.current.swap(new, Ordering::Relaxed)
+    }
+
+    /// Packets take an earlier path again, whose number is `generation`.
+    pub(crate) fn resume(&self, generation: u64) {
+        self.current.store(generation, Ordering::Relaxed);
     }
 
     fn current(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.current.load(Ordering::Relaxed)
     }
 }
 
@@ -48,6 +59,7 @@ impl ControllerFactory for PerPathConfig {
             real,
             inner,
             seen,
+            parked: None,
             since: None,
             mtu: current_mtu,
         })
@@ -59,6 +71,8 @@ struct PerPath {
     real: Arc<CubicConfig>,
     inner: Box<dyn Controller>,
     seen: u64,
+    /// The controller before this one, and its generation.
+    parked: Option<(u64, Box<dyn Controller>)>,
     /// When the current path was taken; `None` for the first.
     since: Option<Instant>,
     mtu: u16,
@@ -68,9 +82,13 @@ impl PerPath {
     fn follow(&mut self, now: Instant) {
         let current = self.generation.current();
         if current != self.seen {
+            let next = match self.parked.take() {
+                Some((generation, controller)) if generation == current => controller,
+                _ => Arc::clone(&self.real).build(now, self.mtu),
+            };
+            self.parked = Some((self.seen, std::mem::replace(&mut self.inner, next)));
             self.seen = current;
             self.since = Some(now);
-            self.inner = Arc::clone(&self.real).build(now, self.mtu);
         }
     }
 
@@ -129,6 +147,10 @@ impl Controller for PerPath {
             generation: Arc::clone(&self.generation),
             real: Arc::clone(&self.real),
             inner: self.inner.clone_box(),
+            parked: self
+                .parked
+                .as_ref()
+                .map(|(generation, controller)| (*generation, controller.clone_box())),
             ..*self
         })
     }
@@ -167,5 +189,31 @@ mod tests {
         assert_eq!(controller.window(), fresh, "losses of the old path do not count");
         controller.on_congestion_event(at(40), at(25), false, 1200);
         assert!(controller.window() < fresh, "losses of the new one do");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
+    fn a_path_that_was_doubted_without_reason_goes_on_as_it_was() {
+        let generation = Arc::new(PathGeneration::default());
+        let start = Instant::now();
+        let config = Arc::new(PerPathConfig { generation: Arc::clone(&generation) });
+        let mut controller = config.build(start, 1200);
+        let fresh = controller.window();
+        let at = |ms| start + Duration::from_millis(ms);
+        controller.on_congestion_event(at(10), at(5), false, 1200);
+        let reduced = controller.window();
+        assert!(reduced < fresh);
+
+        let before = generation.advance();
+        controller.on_sent(at(20), 1200, 9);
+        assert_eq!(controller.window(), fresh, "the doubtful time has a controller of its own");
+        generation.resume(before);
+        controller.on_sent(at(30), 1200, 10);
+        assert_eq!(controller.window(), reduced);
+        controller.on_congestion_event(at(40), at(25), false, 1200);
+        assert_eq!(controller.window(), reduced, "what was lost in the doubtful time does not count");
+        generation.advance();
+        controller.on_sent(at(50), 1200, 11);
+        assert_eq!(controller.window(), fresh, "yet another path starts afresh");
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::control::{CheckKey, SessionId};
 use common::identity::PeerId;
-use common::relay::{self, EcnBits, Unwrapper, Wrapper};
+use common::relay::{EcnBits, Unwrapped, Unwrapper, Wrapper};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
 use common::traversal::{self, Agent, Event, Route, Tier};
 
@@ -34,10 +34,10 @@ const MAX_SOURCES: usize = 24;
 /// Relayed packets that wait for QUIC to read them.
 const MAX_QUEUED: usize = 1024;
 
-/// Frames that overtook the introduction which their session belongs to: the first flight of a peer that dials,
-/// twice over.
+/// Relayed packets that overtook the introduction of their session: QUIC datagrams and streams are not ordered with
+/// each other. A first flight of two packets each from a few peers at once; the oldest gives way.
 const MAX_EARLY: usize = 16;
-/// How long they wait for it.
+/// How long such a packet waits: longer than a lost packet with the introduction takes to be sent again.
 const EARLY_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Something to put on a wire.
@@ -47,6 +47,8 @@ pub(crate) enum Outgoing {
     Datagram(traversal::Transmit),
     /// A frame for the relay, already wrapped.
     Relayed(Bytes),
+    /// The same, of a packet that went out directly too: not worth queueing for.
+    Spare(Bytes),
 }
 
 /// A packet that came over the relay, on its way to QUIC.
@@ -95,8 +97,10 @@ struct Peer {
     newest: VecDeque<(EcnBits, Bytes)>,
     /// The largest packet that a direct path has carried; larger ones are not put on the relay.
     largest_direct: usize,
-    /// The direct path that packets took last; `None` for the relay.
+    /// The direct path that packets count on; `None` for the relay, also beside a direct path in doubt.
     primary: Option<SocketAddr>,
+    /// The direct path in doubt and the generation that it had.
+    doubted: Option<(SocketAddr, u64)>,
     was_direct: bool,
 }
 
@@ -113,8 +117,8 @@ pub(crate) struct Mux {
     unwrapper: Unwrapper,
     max_frame: usize,
     queue: VecDeque<Received>,
-    /// Frames of sessions that are not known yet: datagrams and the control stream are not ordered with each other.
-    early: VecDeque<(Instant, Bytes)>,
+    /// Packets of sessions that are not known yet.
+    early: VecDeque<(Instant, Unwrapped)>,
     outgoing: Vec<Outgoing>,
     changes: VecDeque<PathChange>,
 }
@@ -208,6 +212,18 @@ impl Mux {
         }
         peer.sessions.push_back(session);
         self.by_session.insert(session, *tag);
+        self.release_early(session);
+    }
+
+    /// Packets of `session` that came before it go on their way.
+    fn release_early(&mut self, session: SessionId) {
+        for (came, unwrapped) in std::mem::take(&mut self.early) {
+            if unwrapped.session == session {
+                self.take_relayed(came, unwrapped);
+            } else {
+                self.early.push_back((came, unwrapped));
+            }
+        }
     }
 
     /// The relay of `session` is no more.
@@ -232,14 +248,6 @@ impl Mux {
         let name = KeyName(introduction.session.0);
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
         self.add_candidates(now, introduction.peer, introduction.endpoints);
-        let (released, waiting): (VecDeque<_>, _) = std::mem::take(&mut self.early)
-            .into_iter()
-            .filter(|(since, _)| now.saturating_duration_since(*since) < EARLY_LIFETIME)
-            .partition(|(_, frame)| relay::session(frame) == Some(introduction.session));
-        self.early = waiting;
-        for (_, frame) in released {
-            self.handle_relayed(now, &frame);
-        }
     }
 
     /// Accepts checks of `peer` under `key`.
@@ -305,13 +313,13 @@ impl Mux {
             peer.largest_direct = peer.largest_direct.max(segment.min(contents.len()));
             peer.remember(ecn, contents, segment);
             if let Route::Both(_) = route {
-                peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+                peer.relay(&mut self.outgoing, Outgoing::Spare, self.max_frame, ecn, contents, segment);
             }
             self.settle(tag);
             return Destination::Direct(remote);
         }
         peer.remember(ecn, contents, segment);
-        peer.relay(&mut self.outgoing, self.max_frame, ecn, contents, segment);
+        peer.relay(&mut self.outgoing, Outgoing::Relayed, self.max_frame, ecn, contents, segment);
         self.settle(tag);
         Destination::Relayed
     }
@@ -340,15 +348,21 @@ impl Mux {
 
     /// A frame of the relay came in.
     pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) {
-        let Some(session) = relay::session(frame) else { return };
-        let Some(tag) = self.by_session.get(&session).copied() else {
-            if self.early.len() == MAX_EARLY {
-                self.early.pop_front();
-            }
-            // Copied, because the slice may keep a whole receive buffer of many packets alive.
-            return self.early.push_back((now, Bytes::copy_from_slice(frame)));
-        };
         let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return };
+        if self.by_session.contains_key(&unwrapped.session) {
+            return self.take_relayed(now, unwrapped);
+        }
+        self.early.retain(|(came, _)| now.saturating_duration_since(*came) < EARLY_LIFETIME);
+        if self.early.len() == MAX_EARLY {
+            self.early.pop_front();
+        }
+        // Copied, because the slice may keep a whole receive buffer of many packets alive.
+        let packet = Bytes::copy_from_slice(&unwrapped.packet);
+        self.early.push_back((now, Unwrapped { packet, ..unwrapped }));
+    }
+
+    fn take_relayed(&mut self, now: Instant, unwrapped: Unwrapped) {
+        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return };
         let Some(peer) = self.peers.get_mut(&tag) else { return };
         let is_quic = common::demux::kind(&unwrapped.packet) == common::demux::Kind::Quic;
         if !is_quic || self.queue.len() == MAX_QUEUED {
@@ -457,6 +471,7 @@ impl Peer {
             newest: VecDeque::new(),
             largest_direct: 0,
             primary: None,
+            doubted: None,
             was_direct: false,
         }
     }
@@ -487,6 +502,7 @@ impl Peer {
     fn relay(
         &mut self,
         outgoing: &mut Vec<Outgoing>,
+        kind: fn(Bytes) -> Outgoing,
         max_frame: usize,
         ecn: EcnBits,
         contents: &[u8],
@@ -495,21 +511,42 @@ impl Peer {
         let Some(session) = self.sessions.back() else { return };
         let limit = RELAYED_LEN.max(self.largest_direct);
         for packet in contents.chunks(segment.max(1)).filter(|packet| packet.len() <= limit) {
-            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(Outgoing::Relayed));
+            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(kind));
         }
     }
 
-    /// Packets take another route: the congestion controller starts afresh if it is another path, and the newest
-    /// packets are sent again, for they may have been lost with the old one.
-    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
-        if self.primary != route.direct() {
-            self.primary = route.direct();
-            self.generation.advance();
+    /// Chooses the congestion controller for `route`. While a direct path is in doubt nothing but the relay can be
+    /// counted on, so that a fresh controller takes over: the old one's window belongs to a path of another size
+    /// and would flood the relay. If the doubt was wrong, the old one goes on.
+    fn follow(&mut self, route: Route) {
+        let primary = if let Route::Direct(addr) = route { Some(addr) } else { None };
+        if self.primary != primary {
+            match (self.doubted, primary) {
+                (Some((addr, generation)), Some(primary)) if addr == primary => {
+                    self.generation.resume(generation);
+                }
+                _ => {
+                    let before = self.generation.advance();
+                    self.doubted = self.primary.map(|addr| (addr, before));
+                }
+            }
+            self.primary = primary;
         }
+        if let Route::Direct(_) | Route::Relay = route {
+            self.doubted = None;
+        }
+    }
+
+    /// Packets take another route: the congestion controller changes with it, and the newest packets are sent again,
+    /// for they may have been lost with the old one.
+    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
+        self.follow(route);
         let newest = self.newest.clone();
         for (ecn, packet) in newest {
             match route {
-                Route::Relay | Route::Both(_) => self.relay(outgoing, max_frame, ecn, &packet, packet.len()),
+                Route::Relay | Route::Both(_) => {
+                    self.relay(outgoing, Outgoing::Relayed, max_frame, ecn, &packet, packet.len());
+                }
                 Route::Direct(to) if self.was_direct => {
                     outgoing.push(Outgoing::Datagram(traversal::Transmit { to, bytes: packet.to_vec() }));
                 }

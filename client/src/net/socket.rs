@@ -23,6 +23,11 @@ use tokio::sync::Notify;
 
 use super::clock;
 use super::mux::{self, Destination, Mux, Outgoing};
+use super::tuning::RELAY_BUFFER;
+
+/// Bytes that may wait for the relay when a packet is sent there beside a direct path in doubt. A transfer at the
+/// direct path's rate must not fill the relay's queue before the relay is all there is.
+const SPARE_QUEUE: usize = 32 << 10;
 
 /// See the module.
 pub(crate) struct MuxSocket {
@@ -128,10 +133,8 @@ impl MuxSocket {
                     // A check that cannot be sent now is a check that was lost: the schedule sends another.
                     let _ = self.send_on_link(transmit.to, None, &transmit.bytes, None);
                 }
-                Outgoing::Relayed(frame) => {
-                    // A relay that is gone or full loses packets like any network.
-                    let _ = server.as_ref().map(|server| server.send_datagram(frame));
-                }
+                Outgoing::Relayed(frame) => relay(server.as_ref(), frame, 0),
+                Outgoing::Spare(frame) => relay(server.as_ref(), frame, RELAY_BUFFER - SPARE_QUEUE),
             }
         }
     }
@@ -223,6 +226,16 @@ impl MuxSocket {
             meta.stride = meta.stride.max(1);
         }
         self.settle(mux);
+    }
+}
+
+/// Sends a frame to the relay if more than `reserve` bytes of its queue stay free. A relay that is gone or full loses
+/// packets like any network: those that come last, for the first ones are what the other side waits for.
+fn relay(server: Option<&quinn::Connection>, frame: Bytes, reserve: usize) {
+    if let Some(server) = server
+        && server.datagram_send_buffer_space() >= frame.len() + reserve
+    {
+        let _ = server.send_datagram(frame);
     }
 }
 
