@@ -12,6 +12,8 @@ use crate::world::now;
 
 /// The contents repeat after this many bytes: a prime, so that no packet or window size hides a shift.
 const PERIOD: usize = 65_521;
+/// The grain of tokio's clock, twice.
+const TICK: Duration = Duration::from_millis(2);
 /// Bytes written at once.
 const WRITE: usize = 64 << 10;
 
@@ -53,6 +55,14 @@ impl Record {
     /// Rates in consecutive bins of `bin` from `from` on.
     pub(super) fn bins(&self, from: Duration, bin: Duration, count: u32) -> Vec<f64> {
         (0..count).map(|n| self.rate(from + bin * n, from + bin * (n + 1))).collect()
+    }
+
+    /// How long after `at` nothing new arrived; for ever if nothing did.
+    pub(super) fn silence_after(&self, at: Duration) -> Duration {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        // What had arrived may be read a tick of the clock later.
+        let next = arrivals.iter().map(|(when, _)| *when).find(|when| *when > at + TICK);
+        next.map_or(Duration::MAX, |next| next - at)
     }
 
     /// The longest time without anything new between `from` and `to`.
@@ -132,6 +142,7 @@ mod tests {
         assert_eq!(record.rate(100 * MS, 200 * MS).round().to_bits(), f64::to_bits(80.0));
         assert_eq!(record.bins(Duration::ZERO, 100 * MS, 3).len(), 3);
         assert_eq!(record.longest_gap(150 * MS, 700 * MS), 450 * MS);
+        assert_eq!(record.silence_after(199 * MS), 451 * MS, "what comes at once was there before");
         assert_eq!(record.longest_gap(200 * MS, 600 * MS), 400 * MS, "nothing came until the end");
     }
 
