@@ -73,7 +73,9 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
         beside("rendezvous")?
             .context("there is no `rendezvous` beside this program: cargo build --release -p rendezvous")?,
     );
-    command.args(["--bind", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(dir.path().join("server"));
+    // All clients of the measurement come from one address.
+    command.args(["--bind", "127.0.0.1:0", "--log", "error", "--max-per-address", "100000"]);
+    command.arg("--data-dir").arg(dir.path().join("server"));
     let (server, mut said) = Process::start(&mut command)?;
     let target = target(&mut said)?;
     std::thread::sleep(SETTLE);
