@@ -73,7 +73,11 @@ impl MuxSocket {
 
     /// Relayed packets go through `connection` from now on, or nowhere.
     pub(crate) fn set_server(&self, connection: Option<quinn::Connection>) {
+        // What fits into QUIC's smallest packets fits for as long as the connection lives, and larger frames than
+        // that are not made: no need to ask again for each packet.
+        let max_frame = connection.as_ref().and_then(quinn::Connection::max_datagram_size);
         *lock(&self.server) = connection;
+        self.with_mux(|mux| mux.set_max_frame(max_frame.unwrap_or(0)));
     }
 
     /// A datagram came over the connection to the server.
@@ -158,23 +162,12 @@ impl MuxSocket {
         }
     }
 
-    /// Frames for the relay may be as large as the connection to the server has found out by now.
-    fn refresh_max_frame(&self) -> Option<usize> {
-        let server = lock(&self.server).clone()?;
-        server.max_datagram_size()
-    }
-
     fn send_to_peer(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let now = clock::now();
-        let max_frame = self.refresh_max_frame();
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
         let ecn = transmit.ecn.map_or(0, |ecn| ecn as u8);
-        let destination = self.with_mux(|mux| {
-            if let Some(max_frame) = max_frame {
-                mux.set_max_frame(max_frame);
-            }
-            mux.handle_send(now, transmit.destination, ecn, transmit.contents, segment)
-        });
+        let destination =
+            self.with_mux(|mux| mux.handle_send(now, transmit.destination, ecn, transmit.contents, segment));
         match destination {
             Destination::Direct(to) => {
                 self.send_on_link(to, transmit.ecn, transmit.contents, transmit.segment_size)

@@ -79,7 +79,10 @@ struct Pattern(Vec<u8>);
 
 impl Pattern {
     fn new() -> Self {
-        let byte = |at: usize| (at % PERIOD * 31 + (at % PERIOD >> 7)) as u8;
+        let byte = |at: usize| {
+            let at = at % PERIOD;
+            at.wrapping_mul(31).wrapping_add(at >> 7).to_le_bytes()[0]
+        };
         Self((0..PERIOD + WRITE).map(byte).collect())
     }
 

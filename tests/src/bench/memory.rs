@@ -26,7 +26,7 @@ const CLIENTS: u32 = 500;
 /// Clients from one address: below what the server allows.
 const PER_ADDRESS: u32 = 200;
 /// Clients that connect at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 2;
 /// Memory has settled after this long.
 const SETTLE: Duration = Duration::from_secs(3);
 /// What a child process says when it is as far as it should get.
