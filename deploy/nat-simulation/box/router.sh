@@ -8,4 +8,6 @@ wan=$(name_of 198.18.0.0/24)
 lan=$(name_of 10.213.0.0/16)
 nft -D wan="$wan" -D lan="$lan" -f /nat/firewall.nft
 nft -D wan="$wan" -D lan="$lan" -f "/nat/$1.nft"
+# Some answer what nobody asked for; see README.md.
+nft add chain inet watch input "{ policy $WAN_INPUT; }"
 exec sleep infinity
