@@ -1,6 +1,6 @@
 //! The files that operators start from are accepted by the programs that read them.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 #[path = "support/deploy.rs"]
 mod deploy;
@@ -46,7 +46,9 @@ fn systemd_takes_the_unit() {
     let Ok(out) = Command::new("systemd-analyze").arg("verify").arg(&copy).output() else {
         return println!("skipped: systemd-analyze is not installed");
     };
-    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+    // Units of the machine itself may be complained about, too.
+    let complaints = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && !complaints.contains("rendezvous"), "{out:?}");
 }
 
 #[test]

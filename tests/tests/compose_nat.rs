@@ -1,6 +1,5 @@
 //! Machines behind the kernel's own NATs, in containers: the simulation in `deploy/` brings all its pairs together.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
 
 #[path = "support/deploy.rs"]
 mod deploy;
