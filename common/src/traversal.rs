@@ -25,6 +25,10 @@ use path::{Miss, Path};
 pub const MAX_PATHS: usize = 16;
 /// Check keys that are valid at the same time: one for each introduction and one from the handshake.
 const MAX_KEYS: usize = 6;
+/// Checks to addresses that have not answered, of one peer and all its addresses together: this many at once ...
+pub const UNPROVEN_BURST: u32 = 256;
+/// ... and after those one in this time. The peer and the server name the addresses, and may name anybody's.
+pub const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
 /// Requests of one peer that are answered within a second; the rest are dropped.
 const MAX_ANSWERS_PER_SECOND: u32 = 200;
 
@@ -81,6 +85,7 @@ pub struct Agent {
     route: Route,
     last_sent: Option<Instant>,
     answers: (Option<Instant>, u32),
+    unproven: Unproven,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -99,6 +104,7 @@ impl Agent {
             route: Route::Relay,
             last_sent: None,
             answers: (None, 0),
+            unproven: Unproven { left: UNPROVEN_BURST, refilled: None },
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -189,7 +195,8 @@ impl Agent {
             None => false,
         };
         if valid {
-            self.reroute(now);
+            self.reroute();
+            self.rest_others(now);
         }
         valid
     }
@@ -243,7 +250,8 @@ impl Agent {
         if check::verify_response(key, datagram).is_none() {
             return false;
         }
-        path.handle_answer(now, id, self.last_sent);
+        let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(from));
+        path.handle_answer(now, id, last_sent);
         self.events.push_back(Event::Answered(from));
         true
     }
@@ -253,20 +261,25 @@ impl Agent {
         let Some(key) = self.keys.iter().find(|key| Some(key.name) == self.sending) else { return };
         for path in &mut self.paths {
             path.handle_timeout(now);
+            let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(path.remote));
             if let Some(size) = path.take_due(now) {
+                if !path.has_answered() && !self.unproven.take(now) {
+                    path.defer(now + UNPROVEN_INTERVAL);
+                    continue;
+                }
                 let mut id: TransactionId = self.rng.random();
                 id[..4].copy_from_slice(&self.tag.to_be_bytes());
-                path.handle_check(now, id, key.name, self.last_sent);
+                path.handle_check(now, id, key.name, last_sent);
                 self.transmits.push_back(Transmit { to: path.remote, bytes: check::request(key, id, size) });
             }
         }
-        self.reroute(now);
+        self.reroute();
         self.paths.retain(|path| !path.is_hopeless());
     }
 
     /// Chooses the route anew: the best path by tier and round trip, with hysteresis; the relay beside a path
     /// that has missed an answer; the relay alone when nothing answers.
-    fn reroute(&mut self, now: Instant) {
+    fn reroute(&mut self) {
         let current = self.route.direct();
         let sound = |path: &&Path| path.miss() == Miss::None && path.is_proven();
         let active = self.paths.iter().find(|path| Some(path.remote) == current && path.is_alive());
@@ -281,7 +294,6 @@ impl Agent {
         if route != self.route {
             self.route = route;
             self.events.push_back(Event::Routed(route));
-            self.rest_others(now);
         }
     }
 
@@ -328,6 +340,27 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.sending?;
         self.paths.iter().map(Path::timeout).min()
+    }
+}
+
+/// Budget of checks to addresses that have not answered.
+#[derive(Debug)]
+struct Unproven {
+    left: u32,
+    refilled: Option<Instant>,
+}
+
+impl Unproven {
+    fn take(&mut self, now: Instant) -> bool {
+        let since = *self.refilled.get_or_insert(now);
+        let steps = now.saturating_duration_since(since).as_millis() / UNPROVEN_INTERVAL.as_millis();
+        if let Some(steps) = u32::try_from(steps).ok().filter(|steps| *steps > 0) {
+            self.left = self.left.saturating_add(steps).min(UNPROVEN_BURST);
+            self.refilled = Some(since + UNPROVEN_INTERVAL * steps);
+        }
+        let is_allowed = self.left > 0;
+        self.left -= u32::from(is_allowed);
+        is_allowed
     }
 }
 

@@ -13,12 +13,12 @@ use quinn::{Connection, Endpoint, Incoming, VarInt};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::handshake::{self, Credentials, Progress, Reporter, Step};
 use super::mux::{Introduction, Via};
-use super::peers::{self, Current, Peer, Peers};
+use super::peers::{self, Attempt, Current, Peer, Peers};
 use super::server::{self, FromServer, ServerError, ServerLink};
 use super::socket::MuxSocket;
 use super::{Command, Config, Event, Handshake, Link, clock, close, tuning};
@@ -31,6 +31,11 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const MAX_RECONNECT: Duration = Duration::from_secs(30);
 /// Round trip over the relay that is assumed before anything was measured.
 const ASSUMED_RTT: Duration = Duration::from_millis(200);
+/// Introductions of connected peers that the server is asked for within a second; each takes up to two frames, of which
+/// it allows 20.
+const ASKS_PER_SECOND: usize = 8;
+/// How long the peer that the lobby found may take to connect. Then another is looked for.
+const PAIRING_TIME: Duration = Duration::from_secs(20);
 /// How long closing waits for the other sides to hear of it.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
@@ -108,6 +113,7 @@ pub(crate) async fn run(
         lobby: None,
         server_failures: 0,
         attempts: 0,
+        next_asks: now,
         relayed_rtt: ASSUMED_RTT,
         config,
         outboxes,
@@ -139,6 +145,13 @@ pub(crate) async fn run(
     }
 }
 
+/// Somebody new is wanted.
+struct LobbyWish {
+    except: Vec<PeerId>,
+    /// Whom the server has paired us with, and until when they may connect.
+    paired: Option<(PeerId, Instant)>,
+}
+
 struct Driver {
     config: Config,
     credentials: Credentials,
@@ -148,8 +161,10 @@ struct Driver {
     server: Server,
     server_failures: u32,
     watched: Vec<PeerId>,
-    lobby: Option<Vec<PeerId>>,
+    lobby: Option<LobbyWish>,
     attempts: u64,
+    /// When the server may be asked for introductions of connected peers again.
+    next_asks: Instant,
     relayed_rtt: Duration,
     rng: StdRng,
     outboxes: Outboxes,
@@ -177,7 +192,7 @@ impl Driver {
                 FromServer::Down(error) => self.handle_server_down(now, error).await,
             },
             Wake::ServerResult(result) => match *result {
-                Ok(link) => self.handle_server_up(link).await,
+                Ok(link) => self.handle_server_up(now, link).await,
                 Err(error) => self.handle_server_down(now, error).await,
             },
             Wake::Progress(progress) => self.handle_progress(now, progress).await,
@@ -199,7 +214,8 @@ impl Driver {
 
     fn timeout(&self) -> Option<Instant> {
         let server = if let Server::Waiting(at) = self.server { Some(at) } else { None };
-        [server, self.peers.timeout()].into_iter().flatten().min()
+        let asks = self.peers.reintroduction().map(|at| at.max(self.next_asks));
+        [server, asks, self.peers.timeout(), self.lobby_deadline()].into_iter().flatten().min()
     }
 
     async fn handle_timeout(&mut self, now: Instant) {
@@ -219,13 +235,15 @@ impl Driver {
             self.connect_to_server();
         }
         self.introduce_again(now);
+        self.leave_absent_partner(now);
         let due: Vec<_> =
             self.peers.iter_mut().filter_map(|(id, peer)| peer.take_redial(now).then_some(id)).collect();
         for peer in due {
             self.dial(now, peer).await;
         }
-        for gone in self.peers.sweep(now) {
-            self.socket.with_mux(|mux| mux.remove_peer(gone));
+        for (id, mut peer) in self.peers.sweep(now) {
+            self.socket.with_mux(|mux| mux.remove_peer(id));
+            end(&self.server, peer.take_sessions());
         }
         while self.tasks.try_join_next().is_some() {}
     }
@@ -236,10 +254,20 @@ impl Driver {
             // that is due and cannot be served would ring without end.
             return self.peers.iter_mut().for_each(|(_, peer)| peer.reintroduce_at = None);
         };
-        for (id, peer) in self.peers.iter_mut() {
-            if peer.take_reintroduction(now) {
-                ask(link, &mut self.rng, &self.socket, id, peer);
-            }
+        if now < self.next_asks {
+            return;
+        }
+        let due = self
+            .peers
+            .iter_mut()
+            .filter_map(|(id, peer)| peer.take_reintroduction(now).then_some((id, peer)));
+        let mut count = 0;
+        for (id, peer) in due.take(ASKS_PER_SECOND) {
+            ask(link, &mut self.rng, &self.socket, id, peer);
+            count += 1;
+        }
+        if count > 0 {
+            self.next_asks = now + Duration::from_secs(1);
         }
     }
 
@@ -250,7 +278,7 @@ impl Driver {
                 self.send_watch();
             }
             Command::Lobby { waiting, except } => {
-                self.lobby = waiting.then_some(except);
+                self.lobby = waiting.then_some(LobbyWish { except, paired: None });
                 self.send_lobby();
             }
             Command::Dial(peer) => self.dial(now, peer).await,
@@ -273,10 +301,33 @@ impl Driver {
         }
     }
 
+    fn lobby_deadline(&self) -> Option<Instant> {
+        self.lobby.as_ref()?.paired.map(|(_, until)| until)
+    }
+
+    /// Goes back to the lobby if whom it found has not connected in time.
+    fn leave_absent_partner(&mut self, now: Instant) {
+        let Some(wish) = &mut self.lobby else { return };
+        if let Some((peer, _)) = wish.paired.take_if(|(_, until)| *until <= now) {
+            wish.except.insert(0, peer);
+            self.send_lobby();
+        }
+    }
+
     fn send_lobby(&self) {
         if let Server::Up(link) = &self.server {
-            let except = self.lobby.iter().flatten().take(control::MAX_WATCHED).copied().collect();
+            let except = self.lobby.iter().flat_map(|wish| &wish.except);
+            let except = except.take(control::MAX_WATCHED).copied().collect();
             link.send(Lobby { waiting: self.lobby.is_some(), except });
+        }
+    }
+}
+
+/// Tells the server that introductions are not needed any more.
+fn end(server: &Server, sessions: impl IntoIterator<Item = SessionId>) {
+    if let Server::Up(link) = server {
+        for session in sessions {
+            link.send(End { session });
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::control::{CheckKey, SessionId};
 use common::identity::PeerId;
-use common::relay::{EcnBits, Unwrapped, Unwrapper, Wrapper};
+use common::relay::{self, EcnBits, Unwrapper, Wrapper};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
 use common::traversal::{self, Agent, Event, Route, Tier};
 
@@ -94,6 +94,8 @@ struct Peer {
     sources: VecDeque<SocketAddr>,
     generation: Arc<PathGeneration>,
     wrapper: Wrapper,
+    /// Each peer has its own, so that one who sends lone halves spoils nobody else's.
+    unwrapper: Unwrapper,
     newest: VecDeque<(EcnBits, Bytes)>,
     /// The largest packet that a direct path has carried; larger ones are not put on the relay.
     largest_direct: usize,
@@ -114,11 +116,10 @@ pub(crate) struct Mux {
     by_source: HashMap<SocketAddr, u32>,
     next_tag: u32,
     servers: Vec<SocketAddr>,
-    unwrapper: Unwrapper,
     max_frame: usize,
     queue: VecDeque<Received>,
     /// Packets of sessions that are not known yet.
-    early: VecDeque<(Instant, Unwrapped)>,
+    early: VecDeque<(Instant, Bytes)>,
     outgoing: Vec<Outgoing>,
     changes: VecDeque<PathChange>,
 }
@@ -217,11 +218,11 @@ impl Mux {
 
     /// Packets of `session` that came before it go on their way.
     fn release_early(&mut self, session: SessionId) {
-        for (came, unwrapped) in std::mem::take(&mut self.early) {
-            if unwrapped.session == session {
-                self.take_relayed(came, unwrapped);
+        for (came, frame) in std::mem::take(&mut self.early) {
+            if relay::session(&frame) == Some(session) {
+                self.handle_relayed(came, &frame);
             } else {
-                self.early.push_back((came, unwrapped));
+                self.early.push_back((came, frame));
             }
         }
     }
@@ -348,22 +349,17 @@ impl Mux {
 
     /// A frame of the relay came in.
     pub(crate) fn handle_relayed(&mut self, now: Instant, frame: &Bytes) {
-        let Some(unwrapped) = self.unwrapper.unwrap(frame) else { return };
-        if self.by_session.contains_key(&unwrapped.session) {
-            return self.take_relayed(now, unwrapped);
-        }
-        self.early.retain(|(came, _)| now.saturating_duration_since(*came) < EARLY_LIFETIME);
-        if self.early.len() == MAX_EARLY {
-            self.early.pop_front();
-        }
-        // Copied, because the slice may keep a whole receive buffer of many packets alive.
-        let packet = Bytes::copy_from_slice(&unwrapped.packet);
-        self.early.push_back((now, Unwrapped { packet, ..unwrapped }));
-    }
-
-    fn take_relayed(&mut self, now: Instant, unwrapped: Unwrapped) {
-        let Some(tag) = self.by_session.get(&unwrapped.session).copied() else { return };
+        let Some(session) = relay::session(frame) else { return };
+        let Some(tag) = self.by_session.get(&session).copied() else {
+            self.early.retain(|(came, _)| now.saturating_duration_since(*came) < EARLY_LIFETIME);
+            if self.early.len() == MAX_EARLY {
+                self.early.pop_front();
+            }
+            // Copied, because the slice may keep a whole receive buffer of many packets alive.
+            return self.early.push_back((now, Bytes::copy_from_slice(frame)));
+        };
         let Some(peer) = self.peers.get_mut(&tag) else { return };
+        let Some(unwrapped) = peer.unwrapper.unwrap(frame) else { return };
         let is_quic = common::demux::kind(&unwrapped.packet) == common::demux::Kind::Quic;
         if !is_quic || self.queue.len() == MAX_QUEUED {
             return;
@@ -450,6 +446,8 @@ impl Mux {
                 }
                 Event::Routed(route) => {
                     peer.handle_route(route, &mut self.outgoing, self.max_frame);
+                    // Only the newest counts, so that a reader who is late finds no more than one for each peer.
+                    self.changes.retain(|change| change.peer != peer.id);
                     self.changes.push_back(peer.path());
                     peer.was_direct |= route.direct().is_some();
                 }
@@ -468,6 +466,7 @@ impl Peer {
             sources: VecDeque::new(),
             generation: Arc::default(),
             wrapper: Wrapper::default(),
+            unwrapper: Unwrapper::default(),
             newest: VecDeque::new(),
             largest_direct: 0,
             primary: None,

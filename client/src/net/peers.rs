@@ -8,6 +8,7 @@ use common::identity::PeerId;
 use common::stun::check::Side;
 use quinn::Connection;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::Handshake;
 
@@ -24,6 +25,8 @@ const MAX_REDIAL: Duration = Duration::from_secs(60);
 const MAX_BLIND_REDIALS: u32 = 8;
 /// A peer that was introduced but never connects is forgotten after this long.
 const EXPECT: Duration = Duration::from_secs(30);
+/// Least time between looks for a peer that does not show itself: writing to it many times is one wish.
+const SEEK_PAUSE: Duration = Duration::from_secs(5);
 /// Least time between introductions that look for a new direct path; doubled while none is found.
 const REINTRODUCE: Duration = Duration::from_secs(2);
 /// The longest such time.
@@ -40,12 +43,26 @@ pub(crate) struct Current {
     pub(crate) handshake: watch::Sender<Handshake>,
 }
 
+/// A connection being made. Its task ends with it, so that there is never more than one for each peer.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) number: u64,
+    pub(crate) side: Side,
+    pub(crate) task: AbortHandle,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) current: Option<Current>,
     /// The attempt under way, if any.
-    pub(crate) attempt: Option<(u64, Side)>,
+    pub(crate) attempt: Option<Attempt>,
     pub(crate) instance: Option<InstanceId>,
     pub(crate) online: Option<InstanceId>,
     /// Introductions that we asked for, oldest first.
@@ -55,6 +72,8 @@ pub(crate) struct Peer {
     expires_at: Option<Instant>,
     /// The attempt under way is a look whether the peer is there: nothing follows if it is not.
     pub(crate) is_sought: bool,
+    /// When it may be looked for again.
+    seek_at: Option<Instant>,
     reintroductions: u32,
     pub(crate) reintroduce_at: Option<Instant>,
     last_reintroduced: Option<Instant>,
@@ -72,6 +91,7 @@ impl Peer {
             redial_at: None,
             expires_at: Some(now + EXPECT),
             is_sought: false,
+            seek_at: None,
             reintroductions: 0,
             reintroduce_at: None,
             last_reintroduced: None,
@@ -87,6 +107,11 @@ impl Peer {
     /// Whether the introduction is one that we asked for.
     pub(crate) fn asked_for(&self, session: SessionId) -> bool {
         self.sessions.contains(&session)
+    }
+
+    /// Introductions that are of no use any more.
+    pub(crate) fn take_sessions(&mut self) -> VecDeque<SessionId> {
+        std::mem::take(&mut self.sessions)
     }
 
     /// All introductions ended with the connection to the server.
@@ -164,6 +189,15 @@ impl Peer {
         self.current.is_none() && self.attempt.is_none() && self.redial_at.is_none()
     }
 
+    /// Whether the peer may be looked for now; if so, the next time is further away.
+    pub(crate) fn take_seek(&mut self, now: Instant) -> bool {
+        let is_time = self.seek_at.is_none_or(|at| at <= now);
+        if is_time {
+            self.seek_at = Some(now + SEEK_PAUSE);
+        }
+        is_time
+    }
+
     /// Whether it is time to dial.
     pub(crate) fn take_redial(&mut self, now: Instant) -> bool {
         if self.attempt.is_some() || self.redial_at.is_none_or(|at| at > now) {
@@ -184,11 +218,10 @@ impl Peer {
 
     fn timeout(&self) -> Option<Instant> {
         let redial = self.redial_at.filter(|_| self.attempt.is_none());
-        let reintroduce = self.reintroduce_at.filter(|_| self.current.is_some());
         let expiry = self.expires_at.filter(|_| {
             self.current.is_none() && self.attempt.is_none() && redial.is_none() && self.online.is_none()
         });
-        [redial, expiry, reintroduce].into_iter().flatten().min()
+        [redial, expiry].into_iter().flatten().min()
     }
 }
 
@@ -218,13 +251,14 @@ impl Peers {
         self.0.iter_mut().map(|(id, peer)| (*id, peer))
     }
 
-    /// Removes entries that nothing keeps.
-    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<PeerId> {
-        let gone: Vec<_> = self.0.iter().filter(|(_, p)| p.is_forgotten(now)).map(|(id, _)| *id).collect();
-        for id in &gone {
-            self.0.remove(id);
-        }
-        gone
+    /// Removes entries that nothing keeps, and returns them.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<(PeerId, Peer)> {
+        self.0.extract_if(.., |_, peer| peer.is_forgotten(now)).collect()
+    }
+
+    /// When a connected peer wants to be introduced again.
+    pub(crate) fn reintroduction(&self) -> Option<Instant> {
+        self.0.values().filter(|peer| peer.current.is_some()).filter_map(|peer| peer.reintroduce_at).min()
     }
 
     pub(crate) fn timeout(&self) -> Option<Instant> {

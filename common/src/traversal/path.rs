@@ -112,7 +112,6 @@ impl Path {
 
     /// The peer was heard from here: checks that did not get through may get through now.
     pub(super) fn trigger(&mut self, now: Instant) {
-        self.unanswered = 0;
         match self.state {
             State::Resting => self.probe(now),
             State::Probing(_) if self.last_check.is_none_or(|last| now >= last + DOUBT_INTERVAL) => {
@@ -137,6 +136,11 @@ impl Path {
     pub(super) fn hurry(&mut self, now: Instant) {
         let due = self.last_check.map_or(now, |last| last + BUSY_INTERVAL);
         self.next_check = self.next_check.min(due.max(now));
+    }
+
+    /// Waits with the next check.
+    pub(super) fn defer(&mut self, until: Instant) {
+        self.next_check = until;
     }
 
     /// Stops measuring for a while.

@@ -252,3 +252,19 @@ fn victims_addresses_are_not_checked() {
     assert!(may_check(addr("127.0.0.1:5"), true));
     assert!(may_check(addr("192.168.0.7:5"), false));
 }
+
+#[test]
+fn addresses_of_others_are_not_flooded_however_many_are_named() {
+    let mut pair = Pair::new(|_, _, _| false);
+    for round in 0..100u16 {
+        for port in 1..50 {
+            let victim = SocketAddr::from(([203, 0, 113, 9], round * 50 + port));
+            pair.agents[0].add_candidate(pair.now, victim);
+        }
+        pair.drain();
+        pair.run(100);
+    }
+    let total: u32 = pair.sent.values().sum();
+    let allowed = UNPROVEN_BURST + 10_000 / u32::try_from(UNPROVEN_INTERVAL.as_millis()).unwrap();
+    assert!(total <= allowed + 1, "{total} checks, {allowed} allowed");
+}

@@ -31,7 +31,7 @@ impl Driver {
         let Some(peer) = self.peers.entry(now, id).filter(|_| matches!(self.server, Server::Up(_))) else {
             return;
         };
-        if peer.is_left_alone() {
+        if peer.is_left_alone() && peer.take_seek(now) {
             peer.is_sought = true;
             self.dial(now, id).await;
         }
@@ -42,19 +42,26 @@ impl Driver {
         let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt));
         match self.endpoint.connect_with(config, addr, &common::tls::server_name(id)) {
             Ok(connecting) => {
-                let reporter = self.start_attempt(id, Side::Dialer);
-                self.tasks.spawn(handshake::dial(connecting, reporter));
+                let reporter = self.reporter(id, Side::Dialer);
+                let task = self.tasks.spawn(handshake::dial(connecting, reporter));
+                self.start_attempt(id, Side::Dialer, task);
             }
             Err(error) => self.emit(Event::Unreachable { peer: id, reason: error.to_string() }).await,
         }
     }
 
-    fn start_attempt(&mut self, id: PeerId, side: Side) -> Reporter {
+    /// Numbers a new attempt and labels what it will report.
+    fn reporter(&mut self, id: PeerId, side: Side) -> Reporter {
         self.attempts += 1;
-        if let Some(peer) = self.peers.get(id) {
-            peer.attempt = Some((self.attempts, side));
-        }
         Reporter { peer: id, attempt: self.attempts, side, inbox: self.outboxes.progress.clone() }
+    }
+
+    /// Notes the attempt that was numbered last; one before it ends.
+    fn start_attempt(&mut self, id: PeerId, side: Side, task: AbortHandle) {
+        let attempt = Attempt { number: self.attempts, side, task };
+        if let Some(peer) = self.peers.get(id) {
+            peer.attempt = Some(attempt);
+        }
     }
 
     pub(super) fn handle_incoming(&mut self, now: Instant, incoming: Incoming) {
@@ -63,7 +70,7 @@ impl Driver {
             return incoming.ignore();
         };
         let Some(peer) = self.peers.entry(now, id) else { return incoming.ignore() };
-        let is_dialling = matches!(peer.attempt, Some((_, Side::Dialer)));
+        let is_dialling = peer.attempt.as_ref().is_some_and(|attempt| attempt.side == Side::Dialer);
         if is_dialling && peers::our_dial_stands(us, id) {
             return incoming.ignore();
         }
@@ -73,9 +80,10 @@ impl Driver {
         let config = self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt));
         match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => {
-                // A dial of our own that is under way is overtaken: its reports carry another number.
-                let reporter = self.start_attempt(id, Side::Acceptor);
-                self.tasks.spawn(handshake::accept(connecting, reporter));
+                // An attempt that is under way is overtaken.
+                let reporter = self.reporter(id, Side::Acceptor);
+                let task = self.tasks.spawn(handshake::accept(connecting, reporter));
+                self.start_attempt(id, Side::Acceptor, task);
             }
             Err(error) => debug!(%error, "an incoming connection failed"),
         }
@@ -85,14 +93,15 @@ impl Driver {
         let Progress { peer: id, attempt, side, step } = progress;
         let Some(peer) = self.peers.get(id) else { return };
         let is_current = peer.current.as_ref().is_some_and(|current| current.attempt == attempt);
-        let is_awaited = peer.attempt.is_some_and(|(number, _)| number == attempt);
+        let is_awaited = peer.attempt.as_ref().is_some_and(|awaited| awaited.number == attempt);
         match step {
             Step::Early(connection) if is_awaited => {
                 self.take_over(id, attempt, side, connection, Handshake::Early).await;
             }
             Step::Complete(connection, early_arrived) if is_awaited || is_current => {
-                peer.attempt = peer.attempt.filter(|(number, _)| *number != attempt);
+                peer.attempt.take_if(|awaited| awaited.number == attempt);
                 peer.handle_connected();
+                self.lobby.take_if(|wish| wish.paired.is_some_and(|(paired, _)| paired == id));
                 self.install_check_key(id, side, &connection);
                 let state = if early_arrived { Handshake::Complete } else { Handshake::EarlyRejected };
                 if is_current {
@@ -177,7 +186,7 @@ impl Driver {
     ) {
         let Some(peer) = self.peers.get(id) else { return };
         let Some(current) = peer.current.take_if(|current| current.attempt == attempt) else { return };
-        let was_attempt = peer.attempt.take_if(|(number, _)| *number == attempt).is_some();
+        let was_attempt = peer.attempt.take_if(|awaited| awaited.number == attempt).is_some();
         let is_farewell = matches!(error, quinn::ConnectionError::ApplicationClosed(reason)
             if reason.error_code == VarInt::from_u32(close::BYE))
             || (matches!(error, quinn::ConnectionError::LocallyClosed) && !was_attempt);
@@ -187,6 +196,7 @@ impl Driver {
             peer.handle_failure(now, current.side);
         }
         if peer.attempt.is_none() {
+            end(&self.server, peer.take_sessions());
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }
         self.emit(Event::Closed { peer: id, reason: describe(error) }).await;

@@ -25,7 +25,11 @@ impl Driver {
         });
     }
 
-    pub(super) async fn handle_server_up(&mut self, link: ServerLink) {
+    pub(super) async fn handle_server_up(&mut self, now: Instant, link: ServerLink) {
+        if let Some(reason) = link.connection.close_reason() {
+            // Its end may have been reported before it was known.
+            return self.handle_server_down(now, ServerError::Lost(reason.to_string())).await;
+        }
         info!(server = %link.key.short(), "registered");
         self.server_failures = 0;
         self.socket.set_server(Some(link.connection.clone()));
@@ -35,14 +39,14 @@ impl Driver {
             target.key = Some(link.key);
         }
         let event = Event::ServerUp { key: link.key, address: link.address, observed: link.welcome.observed };
-        for (id, peer) in self.peers.iter_mut() {
-            if peer.current.is_some() {
-                ask(&link, &mut self.rng, &self.socket, id, peer);
-            }
+        // Those who are connected want a relay and fresh endpoints from this server too.
+        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.current.is_some()) {
+            peer.reintroduce_at = Some(now);
         }
         self.server = Server::Up(link);
         self.send_watch();
-        if self.lobby.is_some() {
+        if let Some(wish) = &mut self.lobby {
+            wish.paired = None;
             self.send_lobby();
         }
         self.emit(event).await;
@@ -116,7 +120,9 @@ impl Driver {
             );
         });
         if introduce.lobby {
-            self.lobby = None;
+            if let Some(wish) = &mut self.lobby {
+                wish.paired = Some((id, now + PAIRING_TIME));
+            }
             self.emit(Event::Paired(id)).await;
         }
         if introduce.dial && !is_ours && is_needed {
@@ -137,8 +143,8 @@ impl Driver {
             FailedReason::TooMany => "too many connections are being made",
             FailedReason::Invalid => "the server refused the request",
         };
-        if let Some((_, side)) = peer.attempt.filter(|(_, side)| *side == Side::Dialer) {
-            peer.attempt = None;
+        if let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) {
+            let side = attempt.side;
             if std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline {
                 return;
             }
