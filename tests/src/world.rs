@@ -361,7 +361,7 @@ impl Client {
 pub fn text_of(message: &store::MessageRow) -> String {
     match &message.content {
         client::log::Content::Text(text) => text.clone(),
-        _ => String::new(),
+        client::log::Content::Unknown { .. } => String::new(),
     }
 }
 
