@@ -1,7 +1,7 @@
 //! Front ends on the [`Engine`](crate::engine::Engine): the command line, plain lines, JSON events.
 //!
-//! [`main`] is the whole program. [`app`] joins the engine's events with what is typed and says what happens as
-//! [`news::News`]; `show` turns these into lines for people, `json` into events for scripts. Nothing here knows of
+//! [`main`] is the whole program. `app` joins the engine's events with what is typed and says what happens as
+//! `news::News`; `show` turns these into lines for people, `json` into events for scripts. Nothing here knows of
 //! packets, paths or tables.
 
 mod app;

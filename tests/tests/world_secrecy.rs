@@ -107,7 +107,7 @@ struct Liar {
     clients: Vec<(PeerId, Connection, SendStream)>,
 }
 
-async fn lying_server(world: &World, lie: Lie, tasks: &mut JoinSet<()>) {
+fn lying_server(world: &World, lie: Lie, tasks: &mut JoinSet<()>) {
     let crypto = tls::server_config(world.server_identity(), control::ALPN, EarlyData::Refuse);
     let endpoint = Endpoint::new_with_abstract_socket(
         EndpointConfig::default(),
@@ -207,7 +207,7 @@ async fn a_lying_server_cannot_show_anybody_as_somebody_else() {
         let mut world = World::new(33);
         world.kill_server();
         let mut tasks = JoinSet::new();
-        lying_server(&world, lie, &mut tasks).await;
+        lying_server(&world, lie, &mut tasks);
         let hard = Access::Nat(Profile::symmetric_random());
         let (a, b) = (world.home(&hard), world.home(&hard));
         let (mut alice, mut bob) = (world.client(&a).await, world.client(&b).await);
