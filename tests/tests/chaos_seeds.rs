@@ -28,9 +28,7 @@ const ONCE_FAILED: [u64; 5] = [22, 59, 172, 301, 499];
 fn what_once_failed_holds() {
     for seed in ONCE_FAILED {
         run_many(seed..seed + 1, |(_, outcome)| {
-            if let Err(error) = outcome {
-                panic!("{error}");
-            }
+            outcome.unwrap_or_else(|error| panic!("{error}"));
         });
     }
 }
