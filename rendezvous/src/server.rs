@@ -83,6 +83,8 @@ pub struct Stats {
     pub core: CoreStats,
     /// Relayed packets dropped because the receiver's queue was full, or they did not fit its path.
     pub dropped_full: u64,
+    /// Endpoints that have ended because their socket failed; the server ends with the last.
+    pub endpoints_lost: u64,
     /// STUN requests answered.
     pub stun_answered: u64,
     /// STUN messages that were no request to answer.
@@ -172,6 +174,7 @@ impl Server {
         Stats {
             core: *self.stats.borrow(),
             dropped_full: self.hub_counters.dropped_full.load(Ordering::Relaxed),
+            endpoints_lost: self.hub_counters.endpoints_lost.load(Ordering::Relaxed),
             stun_answered: sockets.stun_answered.load(Ordering::Relaxed),
             stun_ignored: sockets.stun_ignored.load(Ordering::Relaxed),
             stun_dropped: sockets.stun_dropped.load(Ordering::Relaxed),

@@ -38,6 +38,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct HubCounters {
     /// Packets dropped because the receiver's queue was full, or they did not fit its path.
     pub(super) dropped_full: AtomicU64,
+    /// Endpoints that have ended.
+    pub(super) endpoints_lost: AtomicU64,
 }
 
 /// See the module.
@@ -162,7 +164,11 @@ impl Hub {
                 self.conns.remove(&conn);
                 self.core.handle_closed(now, conn);
             }
-            Input::EndpointLost => {}
+            Input::EndpointLost => {
+                // Without its address, which is no business of whoever reads the log.
+                warn!("an endpoint has ended, its socket failed");
+                self.counters.endpoints_lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! The first flight of a handshake fits, so that a real client is not slower for it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,24 +16,39 @@ const FIRST_DATAGRAM: usize = 1200;
 /// more entries than handshakes under way.
 #[derive(Debug, Default)]
 pub(super) struct Unvalidated {
-    /// Bytes that may still be sent.
-    budgets: Mutex<HashMap<SocketAddr, usize>>,
+    budgets: Mutex<HashMap<SocketAddr, Budget>>,
     /// How many there are, so that nothing is locked while there are none.
     len: AtomicUsize,
+}
+
+/// What one address is granted; all its handshakes share it.
+#[derive(Debug)]
+struct Budget {
+    /// Handshakes under way; at least one.
+    handshakes: usize,
+    /// Bytes that may still be sent.
+    bytes: usize,
 }
 
 impl Unvalidated {
     /// A handshake begins with a first datagram from `addr`.
     pub(super) fn add(&self, addr: SocketAddr) {
         self.change(|budgets| {
-            budgets.insert(addr, FIRST_DATAGRAM);
+            // The first datagram of a further handshake grants nothing here: it has come while the address had its
+            // entry, so `received` has counted it.
+            let budget = budgets.entry(addr).or_insert(Budget { handshakes: 0, bytes: FIRST_DATAGRAM });
+            budget.handshakes += 1;
         });
     }
 
-    /// The handshake is over.
+    /// One handshake of `addr` is over; the address is bounded until the last of them is.
     pub(super) fn remove(&self, addr: SocketAddr) {
         self.change(|budgets| {
-            budgets.remove(&addr);
+            let Entry::Occupied(mut entry) = budgets.entry(addr) else { return };
+            entry.get_mut().handshakes -= 1;
+            if entry.get().handshakes == 0 {
+                entry.remove();
+            }
         });
     }
 
@@ -42,7 +58,7 @@ impl Unvalidated {
             return;
         }
         if let Some(budget) = self.budgets().get_mut(&addr) {
-            *budget = budget.saturating_add(bytes);
+            budget.bytes = budget.bytes.saturating_add(bytes);
         }
     }
 
@@ -53,18 +69,19 @@ impl Unvalidated {
         }
         let mut budgets = self.budgets();
         let Some(budget) = budgets.get_mut(&addr) else { return len };
-        let granted = if len <= *budget { len } else { *budget - *budget % segment.max(1) };
-        *budget -= granted;
+        let bytes = &mut budget.bytes;
+        let granted = if len <= *bytes { len } else { *bytes - *bytes % segment.max(1) };
+        *bytes -= granted;
         granted
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<SocketAddr, usize>)) {
+    fn change(&self, change: impl FnOnce(&mut HashMap<SocketAddr, Budget>)) {
         let mut budgets = self.budgets();
         change(&mut budgets);
         self.len.store(budgets.len(), Ordering::Release);
     }
 
-    fn budgets(&self) -> MutexGuard<'_, HashMap<SocketAddr, usize>> {
+    fn budgets(&self) -> MutexGuard<'_, HashMap<SocketAddr, Budget>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,5 +103,22 @@ mod tests {
         assert_eq!(unvalidated.grant(addr, 138, 138), 0);
         unvalidated.remove(addr);
         assert_eq!(unvalidated.grant(addr, 138, 138), 138);
+    }
+
+    #[test]
+    fn handshakes_of_one_address_share_what_came_from_it() {
+        let unvalidated = Unvalidated::default();
+        let addr = SocketAddr::from(([192, 0, 2, 1], 1));
+        unvalidated.add(addr);
+        assert_eq!(unvalidated.grant(addr, 1_200, 1_200), 1_200);
+        unvalidated.received(addr, 1_200);
+        unvalidated.add(addr);
+        assert_eq!(unvalidated.grant(addr, 2_400, 1_200), 1_200, "two datagrams came, two may go");
+        unvalidated.remove(addr);
+        assert_eq!(unvalidated.grant(addr, 1_200, 1_200), 0, "the other handshake is still under way");
+        unvalidated.remove(addr);
+        unvalidated.remove(addr);
+        assert_eq!(unvalidated.grant(addr, 1_200, 1_200), 1_200);
+        assert_eq!(unvalidated.len.load(Ordering::Acquire), 0);
     }
 }
