@@ -3,6 +3,7 @@
 //! It joins the store, the network and one session per connected peer. Front ends know nothing below it; it knows
 //! nothing of terminals, pages and formats.
 
+mod contacts;
 mod run;
 mod session;
 pub mod wire;

@@ -48,6 +48,8 @@ pub mod close {
     pub const REPLACED: u32 = 2;
     /// The other side broke the protocol.
     pub const PROTOCOL: u32 = 3;
+    /// The closing side had trouble of its own and cannot go on, though the other did nothing wrong.
+    pub const TROUBLE: u32 = 4;
 }
 
 /// What [`Net::start`] needs.

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::identity::PeerId;
+use common::stun::check::Side;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
+use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
 use super::session::{self, Labelled, Report, SessionNumber};
 use super::{Event, LivePeers};
 use crate::log::exchange::ExchangeEvent;
@@ -39,6 +41,8 @@ struct Session {
     number: SessionNumber,
     task: AbortHandle,
     greeted: bool,
+    /// They looked for us, and neither the user nor the lobby for them.
+    is_caller: bool,
     /// The path that the front end was told of last.
     path: Option<(Via, Option<SocketAddr>)>,
 }
@@ -49,7 +53,11 @@ struct Engine {
     server: Option<ServerTarget>,
     sessions: BTreeMap<PeerId, Session>,
     numbers: SessionNumber,
-    contacts: Vec<PeerId>,
+    contacts: Contacts,
+    /// With whom the lobby paired us last.
+    paired: Option<PeerId>,
+    /// The user was told that strangers are no longer remembered.
+    told_full: bool,
     names: BTreeMap<PeerId, String>,
     reports: mpsc::Sender<Labelled>,
     tasks: JoinSet<()>,
@@ -73,7 +81,9 @@ pub(super) async fn run(
         server,
         sessions: BTreeMap::new(),
         numbers: 0,
-        contacts: Vec::new(),
+        contacts: Contacts::default(),
+        paired: None,
+        told_full: false,
         names: BTreeMap::new(),
         reports,
         tasks: JoinSet::new(),
@@ -107,10 +117,10 @@ impl Engine {
     async fn begin(&mut self, meet: bool) -> Result<(), StoreError> {
         let contacts = self.context.store.contacts().await?;
         self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
-        self.contacts = contacts.into_iter().map(|contact| contact.peer).collect();
-        self.context.net.watch(self.contacts.clone()).await;
+        self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
+        self.context.net.watch(self.contacts.to_vec()).await;
         if self.server.is_some() && (meet || self.contacts.is_empty()) {
-            self.context.net.lobby(true, self.contacts.clone()).await;
+            self.context.net.lobby(true, self.contacts.to_vec()).await;
             self.emit(Event::Waiting).await;
         }
         Ok(())
@@ -131,7 +141,10 @@ impl Engine {
             net::Event::Closed { peer, reason } => self.end_session(peer, reason).await,
             net::Event::Path(change) => self.show_path(change.peer).await,
             net::Event::Unreachable { peer, reason } => self.emit(Event::Unreachable { peer, reason }).await,
-            net::Event::Paired(peer) => self.emit(Event::Paired { peer }).await,
+            net::Event::Paired(peer) => {
+                self.paired = Some(peer);
+                self.emit(Event::Paired { peer }).await;
+            }
             net::Event::Presence { peer, online } => {
                 self.live.send_modify(|live| live.entry(peer).or_default().online = online);
                 self.emit(Event::Presence { peer, online }).await;
@@ -162,6 +175,7 @@ impl Engine {
     fn start_session(&mut self, link: Link) {
         self.numbers += 1;
         let (peer, number) = (link.peer, self.numbers);
+        let is_caller = link.side == Side::Acceptor && self.paired != Some(peer);
         let (reports, mut queue) = mpsc::channel(QUEUE_LEN);
         let labelled = self.reports.clone();
         let context = self.context.clone();
@@ -174,7 +188,8 @@ impl Engine {
             };
             tokio::join!(session::run(context, link, reports), forward);
         });
-        if let Some(old) = self.sessions.insert(peer, Session { number, task, greeted: false, path: None }) {
+        let session = Session { number, task, greeted: false, is_caller, path: None };
+        if let Some(old) = self.sessions.insert(peer, session) {
             old.task.abort();
         }
     }
@@ -182,9 +197,17 @@ impl Engine {
     async fn end_session(&mut self, peer: PeerId, reason: String) {
         let Some(session) = self.sessions.remove(&peer) else { return };
         session.task.abort();
+        let is_contact = self.contacts.contains(peer);
         self.live.send_modify(|live| {
-            live.entry(peer).or_default().words = None;
+            if is_contact {
+                live.entry(peer).or_default().words = None;
+            } else {
+                live.remove(&peer);
+            }
         });
+        if !is_contact {
+            self.names.remove(&peer);
+        }
         if session.greeted {
             self.emit(Event::Disconnected { peer, reason }).await;
         }
@@ -196,8 +219,11 @@ impl Engine {
                 let Some(session) = self.sessions.get_mut(&peer).filter(|s| s.number == number) else {
                     return;
                 };
-                if !std::mem::replace(&mut session.greeted, true) {
-                    self.handle_greeted(peer, name, words).await;
+                let is_caller = session.is_caller;
+                if !std::mem::replace(&mut session.greeted, true)
+                    && let Err(error) = self.handle_greeted(peer, is_caller, name, words).await
+                {
+                    self.emit(Event::Error { message: error.to_string() }).await;
                 }
             }
             // What the log reports has happened, whatever became of the session.
@@ -205,21 +231,48 @@ impl Engine {
         }
     }
 
-    async fn handle_greeted(&mut self, peer: PeerId, given_name: String, words: String) {
-        let is_new = !self.contacts.contains(&peer);
-        let now_ms = (self.context.wall_clock)();
-        let meeting = Meeting { peer, given_name, now_ms, endpoints: None };
-        let name = match self.remember(meeting).await {
-            Ok(name) => name,
-            Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
+    async fn handle_greeted(
+        &mut self,
+        peer: PeerId,
+        is_caller: bool,
+        given_name: String,
+        words: String,
+    ) -> Result<(), StoreError> {
+        let is_new = !self.contacts.contains(peer);
+        let is_too_many = is_new && is_caller && !self.contacts.has_room_for_strangers();
+        let name = if is_too_many && !self.awaits(peer).await? {
+            self.tell_full().await;
+            let name = if given_name.is_empty() { peer.short() } else { given_name };
+            self.names.insert(peer, name.clone());
+            name
+        } else {
+            let now_ms = (self.context.wall_clock)();
+            let name = self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await?;
+            if self.contacts.meet(peer) {
+                self.context.net.watch(self.contacts.to_vec()).await;
+            }
+            name
         };
-        if is_new {
-            self.contacts.push(peer);
-            self.context.net.watch(self.contacts.clone()).await;
-        }
         self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
         self.emit(Event::Connected { peer, name, words, is_new }).await;
         self.show_path(peer).await;
+        Ok(())
+    }
+
+    /// Whether something that the user wrote waits for `peer`: then it is no stranger, whoever calls.
+    async fn awaits(&self, peer: PeerId) -> Result<bool, StoreError> {
+        let waiting = self.context.store.unsent(MAX_SOUGHT.0).await?;
+        Ok(waiting.iter().any(|unsent| unsent.recipient == peer))
+    }
+
+    /// Says once that strangers are no longer remembered.
+    async fn tell_full(&mut self) {
+        if !std::mem::replace(&mut self.told_full, true) {
+            let message = format!(
+                "there are {MAX_BEFORE_STRANGERS} contacts: people who come by themselves are no longer remembered"
+            );
+            self.emit(Event::Error { message }).await;
+        }
     }
 
     /// Tells how packets to a greeted peer travel now, unless that was told already. News of paths may be older than

@@ -5,7 +5,7 @@ use common::frame::{self, Message as _};
 use common::identity::PeerId;
 use common::stun::check::Side;
 use common::text;
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::{mpsc, watch};
 
 use super::Event;
@@ -60,14 +60,14 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
             }
             Err(SessionError::Local(message)) => {
                 let _ = context.events.send(Event::Error { message }).await;
-                link.connection.close(VarInt::from_u32(close::REPLACED), b"trouble on the other side");
+                link.connection.close(VarInt::from_u32(close::TROUBLE), b"");
                 return;
             }
             Ok(()) | Err(SessionError::Connection) => {
                 // Without a session the connection is of no use. One that has ended is left alone: closing it would
                 // hide why it did.
                 if link.connection.close_reason().is_none() {
-                    link.connection.close(VarInt::from_u32(close::REPLACED), b"the session has ended");
+                    link.connection.close(VarInt::from_u32(close::TROUBLE), b"the session has ended");
                 }
                 return;
             }
@@ -76,7 +76,7 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
 }
 
 async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -> Result<(), SessionError> {
-    let [control, log] = streams(link).await?;
+    let [control, log] = streams(&link.connection, link.side).await?;
     let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
     let exchange = Exchange {
         store: context.store.clone(),
@@ -98,6 +98,7 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
             Err(error) => Err(sort(link, &error)),
         },
         () = forward => Ok(()),
+        ended = refuse_streams(&link.connection) => Err(ended),
         () = early_rejected(link.handshake.clone()) => Err(SessionError::EarlyRejected),
     }
 }
@@ -132,38 +133,53 @@ async fn was_refused(mut handshake: watch::Receiver<Handshake>) -> bool {
 type Stream = (SendStream, RecvStream);
 
 /// The control and the log stream. The dialling side opens them and labels each with its kind.
-async fn streams(link: &Link) -> Result<[Stream; 2], SessionError> {
-    let connection = &link.connection;
-    match link.side {
-        Side::Dialer => {
-            let control = open(connection, StreamKind::Control).await?;
-            let log = open(connection, StreamKind::Log).await?;
-            Ok([control, log])
+async fn streams(connection: &Connection, side: Side) -> Result<[Stream; 2], SessionError> {
+    if side == Side::Dialer {
+        let control = open(connection, StreamKind::Control).await?;
+        let log = open(connection, StreamKind::Log).await?;
+        return Ok([control, log]);
+    }
+    let (mut control, mut log) = (None, None);
+    loop {
+        let (send, mut recv) = connection.accept_bi().await.map_err(|_| SessionError::Connection)?;
+        let mut kind = [0];
+        let kind = match recv.read_exact(&mut kind).await {
+            Ok(()) => Some(kind[0]),
+            // It was given up before it said what it was for.
+            Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(ReadError::Reset(_))) => None,
+            Err(_) => return Err(SessionError::Connection),
+        };
+        let place = match kind {
+            Some(kind) if kind == StreamKind::Control as u8 => Some(&mut control),
+            Some(kind) if kind == StreamKind::Log as u8 => Some(&mut log),
+            _ => None,
+        };
+        match place {
+            Some(place) if place.is_none() => *place = Some((send, recv)),
+            // A newer peer's stream, or a second one of its kind.
+            _ => refuse((send, recv)),
         }
-        Side::Acceptor => {
-            let (mut control, mut log) = (None, None);
-            loop {
-                let (mut send, mut recv) =
-                    connection.accept_bi().await.map_err(|_| SessionError::Connection)?;
-                let mut kind = [0];
-                recv.read_exact(&mut kind).await.map_err(|_| SessionError::Connection)?;
-                match kind[0] {
-                    k if k == StreamKind::Control as u8 => control = Some((send, recv)),
-                    k if k == StreamKind::Log as u8 => log = Some((send, recv)),
-                    _ => {
-                        // A newer peer's stream: it learns that we do not have it.
-                        let _ = send.reset(VarInt::from_u32(close::PROTOCOL));
-                        let _ = recv.stop(VarInt::from_u32(close::PROTOCOL));
-                    }
-                }
-                if let (Some(_), Some(_)) = (&control, &log)
-                    && let (Some(control), Some(log)) = (control.take(), log.take())
-                {
-                    return Ok([control, log]);
-                }
-            }
+        match (control, log) {
+            (Some(control), Some(log)) => return Ok([control, log]),
+            unfinished => (control, log) = unfinished,
         }
     }
+}
+
+/// Refuses whatever the peer opens beyond the two streams of a session, until the connection ends.
+async fn refuse_streams(connection: &Connection) -> SessionError {
+    while let Ok(stream) = connection.accept_bi().await {
+        refuse(stream);
+    }
+    SessionError::Connection
+}
+
+/// The peer learns that we do not have this stream, and it no longer counts among those that are open.
+fn refuse((mut send, mut recv): Stream) {
+    let code = VarInt::from_u32(close::PROTOCOL);
+    // One that has ended by itself needs no refusal.
+    let _ = send.reset(code);
+    let _ = recv.stop(code);
 }
 
 async fn open(connection: &Connection, kind: StreamKind) -> Result<Stream, SessionError> {
@@ -235,3 +251,6 @@ pub(super) type SessionNumber = u64;
 
 /// A report with its sender.
 pub(super) type Labelled = (PeerId, SessionNumber, Report);
+
+#[cfg(test)]
+mod tests;

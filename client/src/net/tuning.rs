@@ -26,8 +26,9 @@ pub(crate) const RELAY_BUFFER: usize = 256 << 10;
 /// for peers is held back by their own connections' controllers already, from ten packets up; a second slow start
 /// below the first would only make a loss during the handshake, when the window is a few packets, last for minutes.
 const RELAY_WINDOW: u64 = 128 << 10;
-/// Streams that a peer may have open at once: control, log, and room for transfers.
-const PEER_STREAMS: u32 = 64;
+/// Bidirectional streams that a peer may have open at once: control and log, and as many again that are being refused
+/// (`docs/protocol.md` §6.2). There are none in one direction only.
+const PEER_STREAMS: u32 = 4;
 /// Bytes that may be under way on one stream, and on a connection, without the reader having read them.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
@@ -55,7 +56,7 @@ pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> 
         .max_idle_timeout(Some(idle(PEER_IDLE)))
         .keep_alive_interval(Some(PEER_KEEP_ALIVE))
         .max_concurrent_bidi_streams(PEER_STREAMS.into())
-        .max_concurrent_uni_streams(PEER_STREAMS.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(CONNECTION_WINDOW.into())

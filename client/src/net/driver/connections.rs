@@ -226,6 +226,8 @@ fn describe(error: &quinn::ConnectionError) -> String {
             match u32::try_from(reason.error_code.into_inner()) {
                 Ok(close::BYE) => "left".to_owned(),
                 Ok(close::REPLACED) => "connected anew".to_owned(),
+                // What kind of trouble is nobody else's business: the code says it all.
+                Ok(close::TROUBLE) => "had trouble on their side".to_owned(),
                 _ => common::text::one_line(&String::from_utf8_lossy(&reason.reason), 200),
             }
         }
