@@ -9,7 +9,7 @@ use super::ConnId;
 /// Who waits.
 #[derive(Debug, Default)]
 pub(super) struct Lobby {
-    /// The longest waiting first. No two of them are compatible, or they would have been paired.
+    /// The longest waiting first. No two of them match, or they would have been paired.
     waiting: VecDeque<Waiting>,
 }
 
@@ -27,34 +27,43 @@ impl Waiting {
     }
 }
 
+/// Two who match; both have left the lobby.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// Who came later; it asks for the other, and dials.
+    pub(super) later: ConnId,
+    /// Who came earlier.
+    pub(super) earlier: ConnId,
+}
+
 /// What became of a newcomer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     /// It waits.
     Waits,
-    /// It was paired with the connection that waited the longest of those who match; both have left.
-    Paired(ConnId),
+    /// It was paired with who waited the longest of those who match.
+    Paired(Pair),
     /// There is no room.
     Full,
 }
 
 impl Lobby {
-    /// Lets `conn` wait; if it waits already, its exceptions are replaced and it keeps its place.
+    /// Lets `conn` wait; if it waits already, its exceptions are replaced and it keeps its place. Only those match
+    /// of whom `may` tells that the later one may ask for the earlier one.
     pub(super) fn enter(
         &mut self,
         conn: ConnId,
         peer: PeerId,
         mut except: Vec<PeerId>,
         max: usize,
+        may: impl Fn(&Pair) -> bool,
     ) -> Entered {
         except.sort_unstable();
         except.dedup();
         let newcomer = Waiting { conn, peer, except };
-        let place = self.waiting.iter().position(|w| w.conn == conn);
-        let partner = self.waiting.iter().position(|w| newcomer.accepts(w) && w.accepts(&newcomer));
-        if let Some(partner) = partner.and_then(|at| self.waiting.remove(at)) {
-            self.leave(conn);
-            return Entered::Paired(partner.conn);
+        let place = self.place(conn);
+        if let Some(pair) = self.find(&newcomer, place.unwrap_or(self.waiting.len()), may) {
+            return Entered::Paired(self.part(pair));
         }
         match place {
             Some(at) => self.waiting[at] = newcomer,
@@ -62,6 +71,32 @@ impl Lobby {
             None => self.waiting.push_back(newcomer),
         }
         Entered::Waits
+    }
+
+    /// Looks again for somebody who matches `conn`, if it waits: `may` may tell something else by now.
+    pub(super) fn retry(&mut self, conn: ConnId, may: impl Fn(&Pair) -> bool) -> Option<Pair> {
+        let place = self.place(conn)?;
+        self.find(&self.waiting[place], place, may).map(|pair| self.part(pair))
+    }
+
+    fn place(&self, conn: ConnId) -> Option<usize> {
+        self.waiting.iter().position(|w| w.conn == conn)
+    }
+
+    /// The pair of `newcomer`, whose place is or will be `place`, and who waits the longest of those who match it.
+    fn find(&self, newcomer: &Waiting, place: usize, may: impl Fn(&Pair) -> bool) -> Option<Pair> {
+        let matching = |(at, w): (usize, &Waiting)| {
+            let (later, earlier) = if at < place { (newcomer, w) } else { (w, newcomer) };
+            let pair = Pair { later: later.conn, earlier: earlier.conn };
+            (newcomer.accepts(w) && w.accepts(newcomer) && may(&pair)).then_some(pair)
+        };
+        self.waiting.iter().enumerate().find_map(matching)
+    }
+
+    fn part(&mut self, pair: Pair) -> Pair {
+        self.leave(pair.later);
+        self.leave(pair.earlier);
+        pair
     }
 
     /// Lets `conn` go, if it waits.
@@ -85,7 +120,11 @@ mod tests {
     }
 
     fn enter(lobby: &mut Lobby, n: u8, except: &[u8]) -> Entered {
-        lobby.enter(ConnId(n.into()), peer(n), except.iter().map(|&n| peer(n)).collect(), 3)
+        lobby.enter(ConnId(n.into()), peer(n), except.iter().map(|&n| peer(n)).collect(), 3, |_| true)
+    }
+
+    fn paired(later: u64, earlier: u64) -> Entered {
+        Entered::Paired(Pair { later: ConnId(later), earlier: ConnId(earlier) })
     }
 
     #[test]
@@ -93,8 +132,8 @@ mod tests {
         let mut lobby = Lobby::default();
         assert_eq!(enter(&mut lobby, 1, &[]), Entered::Waits);
         assert_eq!(enter(&mut lobby, 2, &[1]), Entered::Waits);
-        assert_eq!(enter(&mut lobby, 3, &[]), Entered::Paired(ConnId(1)));
-        assert_eq!(enter(&mut lobby, 4, &[]), Entered::Paired(ConnId(2)));
+        assert_eq!(enter(&mut lobby, 3, &[]), paired(3, 1));
+        assert_eq!(enter(&mut lobby, 4, &[]), paired(4, 2));
         assert_eq!(lobby.len(), 0);
     }
 
@@ -103,7 +142,7 @@ mod tests {
         let mut lobby = Lobby::default();
         assert_eq!(enter(&mut lobby, 1, &[2]), Entered::Waits);
         assert_eq!(enter(&mut lobby, 2, &[]), Entered::Waits);
-        assert_eq!(enter(&mut lobby, 1, &[]), Entered::Paired(ConnId(2)), "the later word counts");
+        assert_eq!(enter(&mut lobby, 1, &[]), paired(2, 1), "the later word counts");
         assert_eq!(lobby.len(), 0);
     }
 
@@ -119,5 +158,19 @@ mod tests {
         lobby.leave(ConnId(2));
         lobby.leave(ConnId(9));
         assert_eq!(enter(&mut lobby, 4, &all), Entered::Waits);
+    }
+
+    #[test]
+    fn who_may_not_be_introduced_waits_until_it_may() {
+        let mut lobby = Lobby::default();
+        let never = |_: &Pair| false;
+        for n in 1..=2u8 {
+            assert_eq!(lobby.enter(ConnId(n.into()), peer(n), Vec::new(), 3, never), Entered::Waits);
+        }
+        assert_eq!(lobby.retry(ConnId(1), never), None);
+        assert_eq!(lobby.retry(ConnId(3), |_| true), None);
+        let pair = Pair { later: ConnId(2), earlier: ConnId(1) };
+        assert_eq!(lobby.retry(ConnId(1), |_| true), Some(pair), "the order of coming holds");
+        assert_eq!(lobby.len(), 0);
     }
 }

@@ -261,6 +261,42 @@ fn newcomers_are_paired_and_the_later_dials() {
 }
 
 #[test]
+fn who_has_too_many_sessions_waits_in_the_lobby_until_one_ends() {
+    let mut world = World::new(Limits { max_sessions: 1, ..Limits::default() });
+    let (a, _) = world.introduced(1);
+    let c = world.registered(3);
+    assert_eq!(world.tell(c, lobby()), []);
+    assert_eq!(world.tell(a, lobby()), []);
+    assert_eq!((world.core.stats().lobby, world.core.stats().sessions), (2, 1));
+    let said = world.tell(a, end(1));
+    assert!(introduction(&said, a).dial && introduction(&said, c).lobby);
+    assert_eq!((world.core.stats().lobby, world.core.stats().paired), (0, 1));
+
+    let (d, e) = (world.registered(4), world.registered(5));
+    assert_eq!(world.tell(d, lobby()), []);
+    assert_eq!(world.tell(a, lobby()), []);
+    let said = world.gone(c);
+    assert!(introduction(&said, a).lobby && introduction(&said, d).lobby, "an end by a loss counts too");
+    assert_eq!(world.tell(e, lobby()), []);
+}
+
+#[test]
+fn a_session_that_the_lobby_displaces_is_ended_at_both_ends() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = world.introduced(1);
+    for session in 2..=4 {
+        world.tell(a, connect(session, 2));
+    }
+    world.tell(a, lobby());
+    let said = world.tell(b, lobby());
+    for conn in [a, b] {
+        assert!(said.contains(&Output::Send(conn, end(1).into())), "{said:?}");
+        assert!(introduction(&said, conn).lobby);
+    }
+    assert_eq!(world.core.stats().sessions, MAX_PER_PAIR);
+}
+
+#[test]
 fn presence_follows_registration() {
     let mut world = World::new(Limits::default());
     let (a, b) = (world.registered(1), world.registered(2));
