@@ -35,7 +35,7 @@ pub use sessions::MAX_PER_PAIR;
 use crate::limits::Limits;
 use admission::Admission;
 use early::Early;
-use lobby::{Entered, Lobby, Pair};
+use lobby::{Lobby, Pair};
 use sessions::Sessions;
 
 /// How long a connection may take from its first packet to its registration.
@@ -70,6 +70,8 @@ pub struct CoreStats {
     pub registered: usize,
     /// Newcomers waiting in the lobby now.
     pub lobby: usize,
+    /// Newcomers who wait for a place in the lobby, since it is full.
+    pub lobby_outside: usize,
     /// Introductions open now.
     pub sessions: usize,
     /// Connections turned away.
@@ -331,18 +333,25 @@ impl Core {
     }
 
     fn lobby_frame(&mut self, conn: ConnId, peer: PeerId, frame: LobbyFrame) {
-        if !frame.waiting {
-            self.lobby.leave(conn);
-            return;
-        }
-        let (sessions, limits) = (&self.sessions, &self.limits);
-        let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
-        match self.lobby.enter(conn, peer, frame.except, limits.max_lobby, may) {
-            Entered::Waits => {}
-            Entered::Full => {
-                self.close(conn, close::FULL, "too many newcomers wait in the lobby already".to_owned());
+        if frame.waiting {
+            let (sessions, limits) = (&self.sessions, &self.limits);
+            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            if let Some(pair) = self.lobby.enter(conn, peer, frame.except, limits.max_lobby, may) {
+                self.pair(&pair);
             }
-            Entered::Paired(pair) => self.pair(&pair),
+        } else {
+            self.lobby.leave(conn);
+        }
+        self.admit_to_lobby();
+    }
+
+    /// Gives the places that got free to those who wait for one.
+    fn admit_to_lobby(&mut self) {
+        loop {
+            let (sessions, limits) = (&self.sessions, &self.limits);
+            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let Some(pair) = self.lobby.admit(limits.max_lobby, may) else { return };
+            self.pair(&pair);
         }
     }
 
@@ -355,6 +364,7 @@ impl Core {
                 self.pair(&pair);
             }
         }
+        self.admit_to_lobby();
     }
 
     fn pair(&mut self, &Pair { later, earlier }: &Pair) {
@@ -492,11 +502,13 @@ impl Core {
     #[must_use]
     pub fn stats(&self) -> CoreStats {
         let (connections, half_open) = self.admission.counts();
+        let (lobby, lobby_outside) = self.lobby.counts();
         CoreStats {
             connections,
             half_open,
             registered: self.by_peer.len(),
-            lobby: self.lobby.len(),
+            lobby,
+            lobby_outside,
             sessions: self.sessions.len(),
             ..self.stats
         }

@@ -1,6 +1,10 @@
 //! The lobby: newcomers who know nobody are paired in the order in which they came.
+//!
+//! Each arrival is compared with all who wait, so their number is bounded. Who comes when the lobby is full is
+//! compared all the same; without a match it waits outside, where nobody is compared with it, until a place gets
+//! free. Each connection waits at most once, so there are no more wishes than connections.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use common::identity::PeerId;
 
@@ -11,6 +15,12 @@ use super::ConnId;
 pub(super) struct Lobby {
     /// The longest waiting first. No two of them match, or they would have been paired.
     waiting: VecDeque<Waiting>,
+    /// Who waits for a place, by ticket. Empty while there is one.
+    outside: BTreeMap<u64, Waiting>,
+    /// The tickets of those outside.
+    tickets: HashMap<ConnId, u64>,
+    /// Tickets given out so far.
+    given: u64,
 }
 
 #[derive(Debug)]
@@ -36,20 +46,10 @@ pub(super) struct Pair {
     pub(super) earlier: ConnId,
 }
 
-/// What became of a newcomer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entered {
-    /// It waits.
-    Waits,
-    /// It was paired with who waited the longest of those who match.
-    Paired(Pair),
-    /// There is no room.
-    Full,
-}
-
 impl Lobby {
-    /// Lets `conn` wait; if it waits already, its exceptions are replaced and it keeps its place. Only those match
-    /// of whom `may` tells that the later one may ask for the earlier one.
+    /// Pairs `conn` with who waits the longest of those who match, or lets it wait; if it waits already, its
+    /// exceptions are replaced and it keeps its place. Only those match of whom `may` tells that the later one may
+    /// ask for the earlier one. At most `max` wait inside; [`Lobby::admit`] has to follow.
     pub(super) fn enter(
         &mut self,
         conn: ConnId,
@@ -57,26 +57,47 @@ impl Lobby {
         mut except: Vec<PeerId>,
         max: usize,
         may: impl Fn(&Pair) -> bool,
-    ) -> Entered {
+    ) -> Option<Pair> {
         except.sort_unstable();
         except.dedup();
         let newcomer = Waiting { conn, peer, except };
         let place = self.place(conn);
         if let Some(pair) = self.find(&newcomer, place.unwrap_or(self.waiting.len()), may) {
-            return Entered::Paired(self.part(pair));
+            return Some(self.part(pair));
         }
         match place {
             Some(at) => self.waiting[at] = newcomer,
-            None if self.waiting.len() >= max => return Entered::Full,
-            None => self.waiting.push_back(newcomer),
+            None if self.waiting.len() < max => self.waiting.push_back(newcomer),
+            None => {
+                let ticket = *self.tickets.entry(conn).or_insert(self.given);
+                self.given += u64::from(ticket == self.given);
+                self.outside.insert(ticket, newcomer);
+            }
         }
-        Entered::Waits
+        None
+    }
+
+    /// Lets those outside in, the first first, while there are places, up to one who matches; to be called until
+    /// there is no pair, whenever somebody may have left.
+    pub(super) fn admit(&mut self, max: usize, may: impl Fn(&Pair) -> bool) -> Option<Pair> {
+        while self.waiting.len() < max {
+            let (_, newcomer) = self.outside.pop_first()?;
+            self.tickets.remove(&newcomer.conn);
+            if let Some(pair) = self.find(&newcomer, self.waiting.len(), &may) {
+                return Some(self.part(pair));
+            }
+            self.waiting.push_back(newcomer);
+        }
+        None
     }
 
     /// Looks again for somebody who matches `conn`, if it waits: `may` may tell something else by now.
     pub(super) fn retry(&mut self, conn: ConnId, may: impl Fn(&Pair) -> bool) -> Option<Pair> {
-        let place = self.place(conn)?;
-        self.find(&self.waiting[place], place, may).map(|pair| self.part(pair))
+        let (waiting, place) = match self.place(conn) {
+            Some(place) => (&self.waiting[place], place),
+            None => (self.outside.get(self.tickets.get(&conn)?)?, self.waiting.len()),
+        };
+        self.find(waiting, place, may).map(|pair| self.part(pair))
     }
 
     fn place(&self, conn: ConnId) -> Option<usize> {
@@ -101,13 +122,17 @@ impl Lobby {
 
     /// Lets `conn` go, if it waits.
     pub(super) fn leave(&mut self, conn: ConnId) {
-        self.waiting.retain(|w| w.conn != conn);
+        if let Some(ticket) = self.tickets.remove(&conn) {
+            self.outside.remove(&ticket);
+        } else {
+            self.waiting.retain(|w| w.conn != conn);
+        }
     }
 
-    /// How many wait.
+    /// How many wait inside, and how many outside.
     #[must_use]
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.waiting.len(), self.outside.len())
     }
 }
 
@@ -119,45 +144,72 @@ mod tests {
         PeerId::from_bytes([n; 32])
     }
 
-    fn enter(lobby: &mut Lobby, n: u8, except: &[u8]) -> Entered {
+    fn enter(lobby: &mut Lobby, n: u8, except: &[u8]) -> Option<Pair> {
         lobby.enter(ConnId(n.into()), peer(n), except.iter().map(|&n| peer(n)).collect(), 3, |_| true)
     }
 
-    fn paired(later: u64, earlier: u64) -> Entered {
-        Entered::Paired(Pair { later: ConnId(later), earlier: ConnId(earlier) })
+    fn paired(later: u64, earlier: u64) -> Option<Pair> {
+        Some(Pair { later: ConnId(later), earlier: ConnId(earlier) })
     }
 
     #[test]
     fn first_come_first_paired() {
         let mut lobby = Lobby::default();
-        assert_eq!(enter(&mut lobby, 1, &[]), Entered::Waits);
-        assert_eq!(enter(&mut lobby, 2, &[1]), Entered::Waits);
+        assert_eq!(enter(&mut lobby, 1, &[]), None);
+        assert_eq!(enter(&mut lobby, 2, &[1]), None);
         assert_eq!(enter(&mut lobby, 3, &[]), paired(3, 1));
         assert_eq!(enter(&mut lobby, 4, &[]), paired(4, 2));
-        assert_eq!(lobby.len(), 0);
+        assert_eq!(lobby.counts(), (0, 0));
     }
 
     #[test]
     fn exceptions_hold_on_both_sides_and_can_change() {
         let mut lobby = Lobby::default();
-        assert_eq!(enter(&mut lobby, 1, &[2]), Entered::Waits);
-        assert_eq!(enter(&mut lobby, 2, &[]), Entered::Waits);
+        assert_eq!(enter(&mut lobby, 1, &[2]), None);
+        assert_eq!(enter(&mut lobby, 2, &[]), None);
         assert_eq!(enter(&mut lobby, 1, &[]), paired(2, 1), "the later word counts");
-        assert_eq!(lobby.len(), 0);
+        assert_eq!(lobby.counts(), (0, 0));
     }
 
     #[test]
-    fn bounded_and_left() {
+    fn who_finds_it_full_waits_outside_for_a_place() {
         let mut lobby = Lobby::default();
-        let all = [1, 2, 3, 4, 5];
-        for n in 1..=3 {
-            assert_eq!(enter(&mut lobby, n, &all), Entered::Waits);
+        let all = [1, 2, 3, 4, 5, 6];
+        let admit = |lobby: &mut Lobby| lobby.admit(3, |_| true);
+        for n in 1..=6 {
+            assert_eq!(enter(&mut lobby, n, &all), None);
         }
-        assert_eq!(enter(&mut lobby, 2, &all), Entered::Waits, "once only");
-        assert_eq!(enter(&mut lobby, 4, &all), Entered::Full);
+        assert_eq!(enter(&mut lobby, 2, &all), None, "once only");
+        assert_eq!(enter(&mut lobby, 4, &all), None, "once only, outside too");
+        assert_eq!((lobby.counts(), admit(&mut lobby)), ((3, 3), None));
+
+        lobby.leave(ConnId(5));
         lobby.leave(ConnId(2));
         lobby.leave(ConnId(9));
-        assert_eq!(enter(&mut lobby, 4, &all), Entered::Waits);
+        assert_eq!(
+            (admit(&mut lobby), lobby.counts()),
+            (None, (3, 1)),
+            "the first of those outside has its place"
+        );
+        assert_eq!(lobby.place(ConnId(4)), Some(2));
+
+        assert_eq!(enter(&mut lobby, 4, &[]), None);
+        assert_eq!(enter(&mut lobby, 6, &[]), paired(6, 4), "compared although it is full");
+        assert_eq!((admit(&mut lobby), lobby.counts()), (None, (2, 0)));
+        assert!(lobby.tickets.is_empty());
+    }
+
+    #[test]
+    fn who_is_let_in_is_paired_at_once() {
+        let mut lobby = Lobby::default();
+        for (n, except) in [(1, &[2, 3, 4, 5][..]), (2, &[3, 4, 5]), (3, &[4, 5]), (4, &[]), (5, &[])] {
+            assert_eq!(enter(&mut lobby, n, except), None);
+        }
+        lobby.leave(ConnId(1));
+        assert_eq!(lobby.admit(3, |_| true), None);
+        lobby.leave(ConnId(2));
+        assert_eq!(lobby.admit(3, |_| true), paired(5, 4));
+        assert_eq!((lobby.admit(3, |_| true), lobby.counts()), (None, (1, 0)));
     }
 
     #[test]
@@ -165,12 +217,12 @@ mod tests {
         let mut lobby = Lobby::default();
         let never = |_: &Pair| false;
         for n in 1..=2u8 {
-            assert_eq!(lobby.enter(ConnId(n.into()), peer(n), Vec::new(), 3, never), Entered::Waits);
+            assert_eq!(lobby.enter(ConnId(n.into()), peer(n), Vec::new(), 3, never), None);
         }
         assert_eq!(lobby.retry(ConnId(1), never), None);
         assert_eq!(lobby.retry(ConnId(3), |_| true), None);
         let pair = Pair { later: ConnId(2), earlier: ConnId(1) };
         assert_eq!(lobby.retry(ConnId(1), |_| true), Some(pair), "the order of coming holds");
-        assert_eq!(lobby.len(), 0);
+        assert_eq!(lobby.counts(), (0, 0));
     }
 }
