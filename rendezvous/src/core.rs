@@ -35,7 +35,7 @@ pub use sessions::MAX_PER_PAIR;
 use crate::limits::Limits;
 use admission::Admission;
 use early::Early;
-use lobby::{Entered, Lobby};
+use lobby::{Lobby, Pair};
 use sessions::Sessions;
 
 /// How long a connection may take from its first packet to its registration.
@@ -70,6 +70,8 @@ pub struct CoreStats {
     pub registered: usize,
     /// Newcomers waiting in the lobby now.
     pub lobby: usize,
+    /// Newcomers who wait for a place in the lobby, since it is full.
+    pub lobby_outside: usize,
     /// Introductions open now.
     pub sessions: usize,
     /// Connections turned away.
@@ -252,6 +254,7 @@ impl Core {
             ToServer::End(end) => {
                 if let Some(other) = self.sessions.end(end.session, conn) {
                     self.send(other, end);
+                    self.retry_lobby([conn, other]);
                 }
                 Ok(())
             }
@@ -294,14 +297,23 @@ impl Core {
                 self.send(conn, Failed { session, reason });
             }
             Ok((asked, ended)) => {
-                for end in ended.into_iter().flat_map(|session| [conn, asked].map(|c| (c, End { session }))) {
-                    self.send(end.0, end.1);
-                }
+                self.tell_displaced(ended, [conn, asked]);
                 self.introduce(session, conn, asked, false);
                 for frame in early {
                     self.relay(now, conn, session, frame);
                 }
+                if ended.is_some() {
+                    self.retry_lobby([conn, asked]);
+                }
             }
+        }
+    }
+
+    /// Tells both ends of a session that had to end for a newer one of the same two.
+    fn tell_displaced(&mut self, ended: Option<SessionId>, ends: [ConnId; 2]) {
+        let Some(session) = ended else { return };
+        for conn in ends {
+            self.send(conn, End { session });
         }
     }
 
@@ -321,23 +333,47 @@ impl Core {
     }
 
     fn lobby_frame(&mut self, conn: ConnId, peer: PeerId, frame: LobbyFrame) {
-        if !frame.waiting {
+        if frame.waiting {
+            let (sessions, limits) = (&self.sessions, &self.limits);
+            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            if let Some(pair) = self.lobby.enter(conn, peer, frame.except, limits.max_lobby, may) {
+                self.pair(&pair);
+            }
+        } else {
             self.lobby.leave(conn);
-            return;
         }
-        match self.lobby.enter(conn, peer, frame.except, self.limits.max_lobby) {
-            Entered::Waits => {}
-            Entered::Full => {
-                self.close(conn, close::FULL, "too many newcomers wait in the lobby already".to_owned());
+        self.admit_to_lobby();
+    }
+
+    /// Gives the places that got free to those who wait for one.
+    fn admit_to_lobby(&mut self) {
+        loop {
+            let (sessions, limits) = (&self.sessions, &self.limits);
+            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let Some(pair) = self.lobby.admit(limits.max_lobby, may) else { return };
+            self.pair(&pair);
+        }
+    }
+
+    /// Looks again for partners of those who wait in the lobby and of whom a session has ended.
+    fn retry_lobby(&mut self, conns: impl IntoIterator<Item = ConnId>) {
+        for conn in conns {
+            let (sessions, max) = (&self.sessions, self.limits.max_sessions);
+            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, max);
+            if let Some(pair) = self.lobby.retry(conn, may) {
+                self.pair(&pair);
             }
-            Entered::Paired(partner) => {
-                let session = self.unused_session();
-                // Only as many as there are connections can be refused here; such a pair just stays apart.
-                if self.sessions.open(session, conn, partner, usize::MAX).is_ok() {
-                    self.stats.paired += 1;
-                    self.introduce(session, conn, partner, true);
-                }
-            }
+        }
+        self.admit_to_lobby();
+    }
+
+    fn pair(&mut self, &Pair { later, earlier }: &Pair) {
+        let session = self.unused_session();
+        // The lobby pairs only those who have room for one more session, so this does not fail.
+        if let Ok(ended) = self.sessions.open(session, later, earlier, self.limits.max_sessions) {
+            self.tell_displaced(ended, [later, earlier]);
+            self.stats.paired += 1;
+            self.introduce(session, later, earlier, true);
         }
     }
 
@@ -417,9 +453,11 @@ impl Core {
     /// Takes a registered connection out of what it takes part in, but for presence.
     fn drop_client(&mut self, conn: ConnId) {
         self.lobby.leave(conn);
-        for (session, other) in self.sessions.end_all(conn) {
+        let ended = self.sessions.end_all(conn);
+        for &(session, other) in &ended {
             self.send(other, End { session });
         }
+        self.retry_lobby(ended.into_iter().map(|(_, other)| other));
     }
 
     fn forget(&mut self, conn: ConnId) {
@@ -464,11 +502,13 @@ impl Core {
     #[must_use]
     pub fn stats(&self) -> CoreStats {
         let (connections, half_open) = self.admission.counts();
+        let (lobby, lobby_outside) = self.lobby.counts();
         CoreStats {
             connections,
             half_open,
             registered: self.by_peer.len(),
-            lobby: self.lobby.len(),
+            lobby,
+            lobby_outside,
             sessions: self.sessions.len(),
             ..self.stats
         }

@@ -20,7 +20,7 @@ pub struct Limits {
     pub frame_burst: u64,
     /// Introductions that one connection may have open by its own wish, and as many again by others' wish.
     pub max_sessions: usize,
-    /// Newcomers that may wait in the lobby. Each arrival is compared with all of them.
+    /// Newcomers that may wait in the lobby. Each arrival is compared with all of them; more wait for a place.
     pub max_lobby: usize,
     /// Bytes per second that one connection may send through the relay, over time.
     pub relay_bytes_per_second: u64,

@@ -14,8 +14,16 @@ pub const MAX_PER_PAIR: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_id: HashMap<SessionId, Session>,
+    by_conn: HashMap<ConnId, Ends>,
+}
+
+/// The sessions of one connection.
+#[derive(Debug, Default)]
+struct Ends {
     /// In the order in which they were opened.
-    by_conn: HashMap<ConnId, Vec<SessionId>>,
+    ids: Vec<SessionId>,
+    /// How many of them it asked for itself.
+    own: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +57,8 @@ impl Sessions {
         if asker == asked || self.by_id.contains_key(&id) {
             return Err(FailedReason::Invalid);
         }
-        let pair: Vec<_> = self.of(asker).filter(|(_, s)| s.other(asker) == Some(asked)).collect();
-        let oldest = (pair.len() >= MAX_PER_PAIR).then(|| pair[0].0);
-        // Counted apart, so that strangers who ask for a peer cannot keep it from asking for others.
-        let by_own_wish = self.of(asker).filter(|(_, s)| s.asker == asker).count();
-        let by_others_wish = self.of(asked).filter(|(_, s)| s.asked == asked).count();
-        if oldest.is_none() && by_own_wish.max(by_others_wish) >= max {
+        let oldest = self.oldest_of_full_pair(asker, asked);
+        if oldest.is_none() && !self.has_room(asker, asked, max) {
             return Err(FailedReason::TooMany);
         }
         if let Some(oldest) = oldest {
@@ -62,9 +66,28 @@ impl Sessions {
         }
         self.by_id.insert(id, Session { asker, asked });
         for conn in [asker, asked] {
-            self.by_conn.entry(conn).or_default().push(id);
+            let ends = self.by_conn.entry(conn).or_default();
+            ends.ids.push(id);
+            ends.own += usize::from(conn == asker);
         }
         Ok(oldest)
+    }
+
+    /// Whether both have room for one more session that `asker` asks for. Cheap, since the lobby wants to know it
+    /// of everyone who waits.
+    #[must_use]
+    pub(super) fn has_room(&self, asker: ConnId, asked: ConnId, max: usize) -> bool {
+        // Counted apart, so that strangers who ask for a peer cannot keep it from asking for others.
+        let by_own_wish = self.by_conn.get(&asker).map_or(0, |ends| ends.own);
+        let by_others_wish = self.by_conn.get(&asked).map_or(0, |ends| ends.ids.len() - ends.own);
+        by_own_wish.max(by_others_wish) < max
+    }
+
+    fn oldest_of_full_pair(&self, one: ConnId, two: ConnId) -> Option<SessionId> {
+        let mut pair = self.of(one).filter(|(_, s)| s.other(one) == Some(two)).map(|(id, _)| id);
+        let oldest = pair.next();
+        // With the first, that makes as many as a pair may have.
+        pair.nth(MAX_PER_PAIR - 2).and(oldest)
     }
 
     /// The connection at the other end; `None` if `conn` is no end of the session.
@@ -82,11 +105,12 @@ impl Sessions {
     /// Ends a session; returns the connection at the other end, or `None` if `conn` is no end of it.
     pub(super) fn end(&mut self, id: SessionId, conn: ConnId) -> Option<ConnId> {
         let other = self.other(id, conn)?;
-        self.by_id.remove(&id);
+        let session = self.by_id.remove(&id)?;
         for end in [conn, other] {
-            if let Some(ids) = self.by_conn.get_mut(&end) {
-                ids.retain(|i| *i != id);
-                if ids.is_empty() {
+            if let Some(ends) = self.by_conn.get_mut(&end) {
+                ends.ids.retain(|i| *i != id);
+                ends.own -= usize::from(end == session.asker);
+                if ends.ids.is_empty() {
                     self.by_conn.remove(&end);
                 }
             }
@@ -96,7 +120,7 @@ impl Sessions {
 
     /// Ends all sessions of `conn`; returns them with their other ends.
     pub(super) fn end_all(&mut self, conn: ConnId) -> Vec<(SessionId, ConnId)> {
-        let ids = self.by_conn.get(&conn).cloned().unwrap_or_default();
+        let ids = self.by_conn.get(&conn).map(|ends| ends.ids.clone()).unwrap_or_default();
         ids.into_iter().filter_map(|id| Some((id, self.end(id, conn)?))).collect()
     }
 
@@ -107,7 +131,7 @@ impl Sessions {
     }
 
     fn of(&self, conn: ConnId) -> impl Iterator<Item = (SessionId, Session)> {
-        self.by_conn.get(&conn).into_iter().flatten().map(|id| (*id, self.by_id[id]))
+        self.by_conn.get(&conn).into_iter().flat_map(|ends| &ends.ids).map(|id| (*id, self.by_id[id]))
     }
 }
 
@@ -147,6 +171,8 @@ mod tests {
             assert_eq!(sessions.open(id(n), A, B, MAX), Ok(None));
         }
         assert_eq!(sessions.open(id(4), B, A, MAX), Ok(Some(id(0))));
+        assert!(sessions.has_room(A, C, 4) && !sessions.has_room(A, C, 3), "A asks for three");
+        assert!(sessions.has_room(C, A, 2) && !sessions.has_room(C, A, 1), "one asks for A");
         assert_eq!(sessions.len(), MAX_PER_PAIR);
     }
 

@@ -246,18 +246,70 @@ fn newcomers_are_paired_and_the_later_dials() {
     let (a, b, c) = (world.registered(1), world.registered(2), world.registered(3));
     assert_eq!(world.tell(a, lobby()), []);
     let except = LobbyFrame { waiting: true, except: vec![peer(1)] };
-    assert_eq!(closed(&world.tell(b, except)), Some((b, close::FULL)));
+    assert_eq!(world.tell(b, except), [], "no place, and no reason to come again");
+    assert_eq!((world.core.stats().lobby, world.core.stats().lobby_outside), (1, 1));
     let said = world.tell(c, lobby());
     let (at_a, at_c) = (introduction(&said, a), introduction(&said, c));
     assert_eq!((at_a.dial, at_c.dial, at_a.lobby, at_c.lobby), (false, true, true, true));
     assert_eq!(world.datagram(a, &packet(at_a.session.0, 5)).len(), 1);
-    assert_eq!(world.core.stats().lobby, 0);
+    assert_eq!((world.core.stats().lobby, world.core.stats().lobby_outside), (1, 0), "b has the place");
+    assert_eq!(world.core.stats().registered, 3);
+    world.gone(b);
 
     world.tell(a, lobby());
     world.tell(a, LobbyFrame { waiting: false, except: Vec::new() });
     assert_eq!(world.tell(c, lobby()), []);
     world.gone(c);
     assert_eq!(world.tell(a, lobby()), [], "who is gone is not paired");
+}
+
+#[test]
+fn who_has_too_many_sessions_waits_in_the_lobby_until_one_ends() {
+    let mut world = World::new(Limits { max_sessions: 1, ..Limits::default() });
+    let (a, _) = world.introduced(1);
+    let c = world.registered(3);
+    assert_eq!(world.tell(c, lobby()), []);
+    assert_eq!(world.tell(a, lobby()), []);
+    assert_eq!((world.core.stats().lobby, world.core.stats().sessions), (2, 1));
+    let said = world.tell(a, end(1));
+    assert!(introduction(&said, a).dial && introduction(&said, c).lobby);
+    assert_eq!((world.core.stats().lobby, world.core.stats().paired), (0, 1));
+
+    let (d, e) = (world.registered(4), world.registered(5));
+    assert_eq!(world.tell(d, lobby()), []);
+    assert_eq!(world.tell(a, lobby()), []);
+    let said = world.gone(c);
+    assert!(introduction(&said, a).lobby && introduction(&said, d).lobby, "an end by a loss counts too");
+    assert_eq!(world.tell(e, lobby()), []);
+}
+
+#[test]
+fn a_session_that_the_lobby_displaces_is_ended_at_both_ends() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = world.introduced(1);
+    for session in 2..=4 {
+        world.tell(a, connect(session, 2));
+    }
+    world.tell(a, lobby());
+    let said = world.tell(b, lobby());
+    for conn in [a, b] {
+        assert!(said.contains(&Output::Send(conn, end(1).into())), "{said:?}");
+        assert!(introduction(&said, conn).lobby);
+    }
+    assert_eq!(world.core.stats().sessions, MAX_PER_PAIR);
+}
+
+#[test]
+fn who_waits_for_a_place_in_the_lobby_gets_it_when_somebody_is_lost() {
+    let mut world = World::new(Limits { max_lobby: 1, ..Limits::default() });
+    let [a, b, c] = [1, 2, 3].map(|n| world.registered(n));
+    for conn in [a, b] {
+        assert_eq!(world.tell(conn, LobbyFrame { waiting: true, except: vec![peer(1), peer(2)] }), []);
+    }
+    assert_eq!(world.core.stats().lobby_outside, 1);
+    assert_eq!(world.gone(a), []);
+    assert_eq!((world.core.stats().lobby, world.core.stats().lobby_outside), (1, 0));
+    assert!(introduction(&world.tell(c, lobby()), b).lobby);
 }
 
 #[test]
@@ -378,7 +430,7 @@ proptest! {
     /// of them remains.
     #[test]
     fn nothing_leaks(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut world = World::new(Limits { max_lobby: 3, max_sessions: 2, ..Limits::default() });
+        let mut world = World::new(Limits { max_lobby: 2, max_sessions: 2, ..Limits::default() });
         let mut conns: Vec<Option<ConnId>> = vec![None; 6];
         for step in steps {
             let known = conns.clone();
@@ -415,6 +467,7 @@ proptest! {
         world.pass(REGISTER_TIMEOUT);
         let stats = world.core.stats();
         prop_assert_eq!((stats.connections, stats.half_open, stats.registered), (0, 0, 0));
-        prop_assert_eq!((stats.lobby, stats.sessions, world.core.poll_timeout()), (0, 0, None));
+        prop_assert_eq!((stats.lobby, stats.lobby_outside), (0, 0));
+        prop_assert_eq!((stats.sessions, world.core.poll_timeout()), (0, None));
     }
 }
