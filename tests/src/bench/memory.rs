@@ -168,7 +168,7 @@ fn client_with_peer(target: &str, dir: &Path, report: &mut Report) -> anyhow::Re
     Ok(())
 }
 
-/// The child process that holds [`CLIENTS`] registered clients without anything above QUIC.
+/// The child process that holds `CLIENTS` registered clients without anything above QUIC.
 ///
 /// # Errors
 /// If one of them cannot register.

@@ -120,10 +120,11 @@ impl Driver {
             );
         });
         if introduce.lobby {
+            // A server's word that we waited in the lobby counts only if we did.
             if let Some(wish) = &mut self.lobby {
                 wish.paired = Some((id, now + PAIRING_TIME));
+                self.emit(Event::Paired(id)).await;
             }
-            self.emit(Event::Paired(id)).await;
         }
         if introduce.dial && !is_ours && is_needed {
             self.start_dial(id).await;
@@ -167,7 +168,7 @@ impl Driver {
                 .is_none_or(|path| path.via == Via::Relay)
         {
             // The server is the only way to this peer, and it has gone from there.
-            current.connection.close(VarInt::from_u32(close::REPLACED), b"gone");
+            current.connection.close(VarInt::from_u32(close::BYE), b"gone");
         }
         let online = presence.online.is_some();
         self.emit(Event::Presence { peer: presence.peer, online }).await;
