@@ -204,7 +204,7 @@ async fn transfer(from: &Connection, to: &Connection, bytes: u64) -> anyhow::Res
     let (from, to) = (from.clone(), to.clone());
     tasks.spawn(async move {
         let block = vec![0x5a; WRITE];
-        let mut send = from.open_uni().await?;
+        let (mut send, _unused) = from.open_bi().await?;
         let mut left = bytes;
         while left > 0 {
             let len = usize::try_from(left).unwrap_or(WRITE).min(WRITE);
@@ -215,7 +215,7 @@ async fn transfer(from: &Connection, to: &Connection, bytes: u64) -> anyhow::Res
         anyhow::Ok(())
     });
     tasks.spawn(async move {
-        let mut recv = to.accept_uni().await?;
+        let (_unused, mut recv) = to.accept_bi().await?;
         let mut total = 0;
         while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
             total += chunk.bytes.len() as u64;

@@ -95,7 +95,7 @@ impl Pattern {
 /// Writes until `stop` is true, then ends the stream; returns how much it was.
 pub(super) async fn write(connection: Connection, stop: watch::Receiver<bool>) -> anyhow::Result<u64> {
     let pattern = Pattern::new();
-    let mut send = connection.open_uni().await?;
+    let (mut send, _unused) = connection.open_bi().await?;
     let mut total = 0;
     while !*stop.borrow() {
         total += send.write(pattern.at(total, WRITE)).await? as u64;
@@ -108,7 +108,7 @@ pub(super) async fn write(connection: Connection, stop: watch::Receiver<bool>) -
 /// Reads one stream to its end, compares and records; returns how much it was.
 pub(super) async fn read(connection: Connection, record: Record) -> anyhow::Result<u64> {
     let pattern = Pattern::new();
-    let mut recv = connection.accept_uni().await?;
+    let (_unused, mut recv) = connection.accept_bi().await?;
     let mut total = 0;
     while let Some(chunk) = recv.read_chunk(WRITE, true).await.context("the stream broke")? {
         ensure!(chunk.offset == total, "a gap in an ordered stream");
