@@ -178,15 +178,13 @@ pub fn child_clients(target: &ServerTarget, ready: impl FnOnce(&str)) -> anyhow:
         let mut transport = TransportConfig::default();
         transport.keep_alive_interval(Some(Duration::from_secs(12)));
         let transport = Arc::new(transport);
-        let endpoints = (0..CLIENTS.div_ceil(PER_ADDRESS))
-            .map(|n| Endpoint::client(SocketAddr::new(loopback(n), 0)))
-            .collect::<Result<Vec<_>, _>>()?;
         let (mut connecting, mut connected) = (JoinSet::new(), Vec::new());
         for n in 0..CLIENTS {
             if connecting.len() == AT_ONCE {
                 connected.extend(connecting.join_next().await.transpose()?.transpose()?);
             }
-            let endpoint = endpoints[(n / PER_ADDRESS) as usize].clone();
+            // One socket each, as real clients have.
+            let endpoint = Endpoint::client(SocketAddr::new(loopback(n / PER_ADDRESS), 0))?;
             connecting.spawn(register(endpoint, address, n, Arc::clone(&transport)));
         }
         while let Some(one) = connecting.join_next().await {
