@@ -36,7 +36,9 @@ pub fn retain(buffer: &mut [u8], stride: usize, mut keep: impl FnMut(&mut [u8]) 
     while start < buffer.len() {
         let end = (start + stride).min(buffer.len());
         if keep(&mut buffer[start..end]) {
-            buffer.copy_within(start..end, kept);
+            if kept != start {
+                buffer.copy_within(start..end, kept);
+            }
             kept += end - start;
         }
         start = end;

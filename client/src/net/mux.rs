@@ -96,7 +96,7 @@ struct Peer {
     wrapper: Wrapper,
     /// Each peer has its own, so that one who sends lone halves spoils nobody else's.
     unwrapper: Unwrapper,
-    newest: VecDeque<(EcnBits, Bytes)>,
+    newest: VecDeque<(EcnBits, Vec<u8>)>,
     /// The largest packet that a direct path has carried; larger ones are not put on the relay.
     largest_direct: usize,
     /// The direct path that packets count on; `None` for the relay, also beside a direct path in doubt.
@@ -489,10 +489,12 @@ impl Peer {
     fn remember(&mut self, ecn: EcnBits, contents: &[u8], segment: usize) {
         let count = contents.len().div_ceil(segment.max(1));
         for packet in contents.chunks(segment.max(1)).skip(count.saturating_sub(REPLAYED)) {
-            if self.newest.len() == REPLAYED {
-                self.newest.pop_front();
-            }
-            self.newest.push_back((ecn, Bytes::copy_from_slice(packet)));
+            // The oldest buffer is used again: this happens for every transmit.
+            let oldest = if self.newest.len() == REPLAYED { self.newest.pop_front() } else { None };
+            let mut buffer = oldest.map_or_else(Vec::new, |(_, buffer)| buffer);
+            buffer.clear();
+            buffer.extend_from_slice(packet);
+            self.newest.push_back((ecn, buffer));
         }
     }
 
