@@ -23,6 +23,10 @@ pub const HEADER_LEN: usize = 9;
 pub const MAX_FRAME_LEN: usize = HEADER_LEN + 1100;
 /// The largest packet that the relay carries: two halves, each in a frame of the largest size.
 pub const MAX_PACKET_LEN: usize = 2 * (MAX_FRAME_LEN - HEADER_LEN);
+/// Congestion window in bytes with which both ends of a connection to the server begin: 20 Mbit/s over 50 ms. What it
+/// carries is held back by the peers' own controllers already, from ten packets up; with a second slow start below the
+/// first a transfer crawled for seconds, and one loss during the handshake made that last for minutes.
+pub const FIRST_WINDOW: u64 = 128 << 10;
 /// First halves that wait for their second; an older one is dropped.
 const MAX_WAITING: usize = 8;
 

@@ -70,8 +70,6 @@ pub struct PathChange {
     pub remote: Option<SocketAddr>,
     /// Measured round trip of a direct path.
     pub rtt: Option<Duration>,
-    /// Whether it was the first time that authenticated packets had passed directly in both directions.
-    pub first_direct: bool,
 }
 
 /// Kinds of paths, as people and scripts see them.
@@ -482,7 +480,7 @@ impl Peer {
             Tier::Public => Via::Udp,
         });
         let rtt = remote.and_then(|addr| self.agent.rtt(addr));
-        PathChange { peer: self.id, via, remote, rtt, first_direct: remote.is_some() && !self.was_direct }
+        PathChange { peer: self.id, via, remote, rtt }
     }
 
     /// Keeps the newest packets of a transmit for [`Peer::handle_route`].

@@ -22,10 +22,6 @@ const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// Relayed packets that wait for the connection to the server, in bytes; more are dropped. A quarter of a
 /// second at 8 Mbit/s: more would only be delay.
 pub(crate) const RELAY_BUFFER: usize = 256 << 10;
-/// Congestion window with which the connection to the server begins, in bytes: 20 Mbit/s over 50 ms. What it carries
-/// for peers is held back by their own connections' controllers already, from ten packets up; a second slow start
-/// below the first would only make a loss during the handshake, when the window is a few packets, last for minutes.
-const RELAY_WINDOW: u64 = 128 << 10;
 /// Bidirectional streams that a peer may have open at once: control and log, and as many again that are being refused
 /// (`docs/protocol.md` §6.2). There are none in one direction only.
 const PEER_STREAMS: u32 = 4;
@@ -69,7 +65,7 @@ pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> 
 pub(crate) fn server_transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let mut congestion = CubicConfig::default();
-    congestion.initial_window(RELAY_WINDOW);
+    congestion.initial_window(common::relay::FIRST_WINDOW);
     config
         .congestion_controller_factory(Arc::new(congestion))
         .max_idle_timeout(Some(idle(SERVER_IDLE)))

@@ -14,9 +14,6 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// First congestion window in bytes, before anything was measured. Relayed connections have controllers of their own,
-/// which begin small; with quinn's ten packets here too, a transfer crawled for seconds.
-const RELAY_WINDOW: u64 = 128 << 10;
 /// A client that is silent for so long is gone. Clients send something at least every 15 seconds or so.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Kernel buffers. With the default, a burst of 1,500 handshakes loses so many packets that it takes five to
@@ -77,7 +74,7 @@ pub(super) fn quic_config(identity: &Identity) -> ServerConfig {
 fn transport_config() -> TransportConfig {
     let mut config = TransportConfig::default();
     let mut congestion = CubicConfig::default();
-    congestion.initial_window(RELAY_WINDOW);
+    congestion.initial_window(common::relay::FIRST_WINDOW);
     config
         .congestion_controller_factory(Arc::new(congestion))
         .max_concurrent_bidi_streams(1u32.into())

@@ -74,9 +74,8 @@ impl Driver {
     pub(super) async fn handle_frame(&mut self, now: Instant, frame: ToClient) {
         match frame {
             ToClient::Welcome(_) => {}
-            ToClient::Observed(observed) => {
+            ToClient::Observed(_) => {
                 debug!("our public endpoint has changed");
-                let _ = observed;
                 self.socket.with_mux(|mux| mux.handle_network_change(now));
                 for (_, peer) in self.peers.iter_mut() {
                     peer.want_reintroduction(now);

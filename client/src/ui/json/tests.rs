@@ -28,7 +28,7 @@ fn row(text: &str) -> MessageRow {
 
 fn change(via: Via, remote: Option<&str>) -> PathChange {
     let remote = remote.map(|addr| addr.parse().unwrap());
-    PathChange { peer: peer(2), via, remote, rtt: Some(Duration::from_micros(80_260)), first_direct: true }
+    PathChange { peer: peer(2), via, remote, rtt: Some(Duration::from_micros(80_260)) }
 }
 
 fn values(news: &News) -> Vec<Value> {

@@ -61,7 +61,6 @@ fn connections_and_paths_are_told_shortly() {
             via,
             remote: remote.map(|addr| addr.parse().unwrap()),
             rtt: Some(Duration::from_millis(80)),
-            first_direct: false,
         },
         is_shown: false,
     };
