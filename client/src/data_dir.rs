@@ -112,6 +112,12 @@ impl DataDir {
         self.path.join("identity")
     }
 
+    /// The socket on which the client that uses the directory takes requests of the command line.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.path.join("socket")
+    }
+
     /// Claims the directory for this process.
     ///
     /// # Errors

@@ -4,28 +4,37 @@
 //! nothing of terminals, pages and formats.
 
 mod contacts;
+mod conversations;
+mod mesh;
+pub mod query;
 mod run;
 mod session;
+mod signals;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::code::{self, Code, ParseCodeError};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use quinn::AsyncUdpSocket;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::log::{Content, ConversationId, MAX_TEXT_LEN, MessageId};
-use crate::net::{self, Net, PathChange, ServerError, ServerTarget};
-use crate::store::{Contact, HistoryRow, MessageRow, Options, Selection, State, Store, StoreError};
+use crate::log::{Content, ConversationId, MessageId};
+use crate::net::{self, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels};
+use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
+
+pub use conversations::{ConversationInfo, Draft, Kind, Member};
 
 /// Events that wait for a front end. One that does not read holds the engine up, never loses an event.
 const QUEUE_LEN: usize = 1024;
+/// Notes on typing that wait for a connection; older ones are dropped.
+const TYPING_LEN: usize = 8;
 
 /// What [`Engine::start`] needs.
 #[derive(Debug)]
@@ -42,10 +51,16 @@ pub struct Config {
     pub server: Option<ServerTarget>,
     /// Waits in the lobby although there are contacts.
     pub meet: bool,
+    /// Ways to the server besides UDP; `None` for UDP alone.
+    pub tunnels: Option<Tunnels>,
     /// The sockets, see [`net::links::bind`].
     pub links: Vec<Arc<dyn AsyncUdpSocket>>,
-    /// Lists this machine's addresses, see [`net::links::interface_addrs`].
-    pub interfaces: fn() -> Vec<IpAddr>,
+    /// Makes more sockets, see [`net::links::bind_extra`].
+    pub bind_extra: net::BindExtra,
+    /// What lies around this machine.
+    pub surroundings: Surroundings,
+    /// Whether TCP is used between peers.
+    pub tcp: TcpUse,
     /// Reads the wall clock, in milliseconds since 1970, see [`net::unix_ms`].
     pub wall_clock: fn() -> u64,
     /// Feeds random choices that are not secrets' own.
@@ -59,11 +74,13 @@ pub enum Event {
     ServerUp {
         /// Its key.
         key: PeerId,
-        /// Its address.
-        address: SocketAddr,
-        /// Where it sees this machine.
-        observed: SocketAddr,
+        /// How it is reached.
+        route: Route,
+        /// The UDP endpoint at which it sees this machine, if UDP is the way.
+        observed: Option<SocketAddr>,
     },
+    /// The connection to the server goes another way; it is the same connection.
+    ServerRerouted(Route),
     /// No connection to the server.
     ServerDown {
         /// Why.
@@ -78,6 +95,8 @@ pub enum Event {
         /// Who it says they are.
         peer: PeerId,
     },
+    /// What became of a code that was offered or claimed.
+    Code(code::News),
     /// A peer is connected and proven.
     Connected {
         /// Who.
@@ -97,6 +116,29 @@ pub enum Event {
         message: MessageRow,
         /// The name of its author.
         author: String,
+    },
+    /// What is shown of a conversation has changed: an edit, a deletion, a reaction, or the room itself.
+    Changed {
+        /// Which.
+        conversation: ConversationId,
+        /// The message that reads differently now; `None` if the room has changed.
+        message: Option<Box<MessageRow>>,
+    },
+    /// Somebody invites this user into a room.
+    Invited {
+        /// The room.
+        conversation: ConversationId,
+        /// Its name; may hold anything.
+        name: String,
+        /// Who invites.
+        by: PeerId,
+    },
+    /// Somebody is typing.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        peer: PeerId,
     },
     /// A message got further towards a recipient.
     State {
@@ -152,9 +194,15 @@ pub enum EngineError {
         /// The bound.
         max: usize,
     },
+    /// What was typed is no code.
+    #[error(transparent)]
+    Code(#[from] ParseCodeError),
     /// A text has nothing in it.
     #[error("the message is empty")]
     Empty,
+    /// Somebody else wrote it, or it is no text.
+    #[error("only own texts can be changed")]
+    NotYours,
 }
 
 /// A contact, and how they are connected.
@@ -196,6 +244,7 @@ pub struct Engine {
     events: mpsc::Sender<Event>,
     live: watch::Receiver<LivePeers>,
     wall_clock: fn() -> u64,
+    typing: broadcast::Sender<ConversationId>,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -211,24 +260,35 @@ impl Engine {
             Some(target) => Some(known_server(&store, target).await?),
             None => None,
         };
+        let tunnels = match (config.tunnels, &server) {
+            (Some(tunnels), Some(server)) => {
+                Some(Tunnels { last: store.setting(&route_setting(server)).await?, ..tunnels })
+            }
+            _ => None,
+        };
         let mut tasks = JoinSet::new();
         let net_config = net::Config {
             identity: config.identity.clone(),
             instance: InstanceId(rand::random()),
             server: server.clone(),
+            tunnels,
             links: config.links,
-            interfaces: config.interfaces,
+            bind_extra: config.bind_extra,
+            surroundings: config.surroundings,
+            tcp: config.tcp,
             seed: config.seed,
         };
         let (net, net_events) = Net::start(net_config, &mut tasks)?;
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
         let (live_sender, live) = watch::channel(LivePeers::new());
+        let typing = broadcast::Sender::new(TYPING_LEN);
         let context = run::Context {
             store: store.clone(),
             net: net.clone(),
             events: events.clone(),
             name: common::text::one_line(&config.name, common::text::MAX_NAME),
             wall_clock: config.wall_clock,
+            typing: typing.clone(),
         };
         tasks.spawn(run::run(context, net_events, live_sender, server, config.meet));
         let engine = Self {
@@ -238,6 +298,7 @@ impl Engine {
             events,
             live,
             wall_clock: config.wall_clock,
+            typing,
             tasks: Arc::new(Mutex::new(tasks)),
         };
         Ok((engine, event_queue))
@@ -249,27 +310,19 @@ impl Engine {
         self.identity.peer_id()
     }
 
+    /// What is kept durably; front ends only read it.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Writes `text` to `peer`. It is durable when this returns, and is sent when the two are connected.
     ///
     /// # Errors
     /// [`EngineError`]; nothing was written then.
     pub async fn send(&self, peer: PeerId, text: &str) -> Result<MessageRow, EngineError> {
-        if text.is_empty() {
-            return Err(EngineError::Empty);
-        }
-        if text.len() > MAX_TEXT_LEN {
-            return Err(EngineError::TooLong { len: text.len(), max: MAX_TEXT_LEN });
-        }
-        let conversation = ConversationId::direct(self.me(), peer);
-        let content = Content::Text(text.to_owned());
-        let nonce = rand::random();
-        let now = (self.wall_clock)();
-        let row = self.store.compose(&self.identity, conversation, &[peer], content, now, nonce).await?;
-        let is_connected = self.live.borrow().get(&peer).is_some_and(|live| live.words.is_some());
-        if !is_connected {
-            self.net.seek(peer).await;
-        }
-        Ok(row)
+        conversations::check(text)?;
+        self.compose(self.direct(peer), &[peer], Content::text(text)).await
     }
 
     /// Everybody who was met, those met last first.
@@ -288,15 +341,6 @@ impl Engine {
         Ok(contacts.into_iter().map(person).collect())
     }
 
-    /// The newest `limit` lines of the conversation with `peer`, oldest first.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the store cannot be read.
-    pub async fn history(&self, peer: PeerId, limit: usize) -> Result<Vec<HistoryRow>, EngineError> {
-        let conversation = ConversationId::direct(self.me(), peer);
-        Ok(self.store.history(Selection { conversation, before: None, limit }).await?)
-    }
-
     /// Waits in the lobby for somebody new.
     ///
     /// # Errors
@@ -305,6 +349,21 @@ impl Engine {
         let known = self.store.contacts().await?.into_iter().map(|contact| contact.peer).collect();
         self.net.lobby(true, known).await;
         let _ = self.events.send(Event::Waiting).await;
+        Ok(())
+    }
+
+    /// Offers to meet whoever is told the code that comes as [`Event::Code`] (`docs/protocol.md` §8).
+    pub async fn offer_code(&self) {
+        self.net.offer_code().await;
+    }
+
+    /// Meets the one who offers `code`, as people type it.
+    ///
+    /// # Errors
+    /// [`EngineError::Code`] if it is none; a slip that shows in the text does not use the code up.
+    pub async fn claim_code(&self, code: &str) -> Result<(), EngineError> {
+        let code: Code = code.parse()?;
+        self.net.claim_code(code).await;
         Ok(())
     }
 
@@ -339,6 +398,20 @@ impl Engine {
         self.tasks.lock().await.shutdown().await;
         self.store.close().await;
     }
+}
+
+/// The setting that holds the way to `server` that worked last.
+fn route_setting(server: &ServerTarget) -> String {
+    format!("route {}", server.address)
+}
+
+/// A text as the content of a message.
+///
+/// # Errors
+/// [`EngineError::Empty`] and [`EngineError::TooLong`].
+pub fn text_content(text: &str) -> Result<Content, EngineError> {
+    conversations::check(text)?;
+    Ok(Content::text(text))
 }
 
 /// The server with the key that was seen there before, unless the user named one.

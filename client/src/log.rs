@@ -4,11 +4,16 @@
 //! Everything here but [`exchange`] is pure: no clock, no randomness, no file. What is kept, and where, is the
 //! business of [`crate::store`], which drives [`ingest`] inside its transactions.
 
+pub mod content;
 pub mod exchange;
 pub mod id;
 pub mod ingest;
 pub mod message;
+mod reader;
+pub mod room;
 pub mod wire;
 
+pub use content::{Content, MAX_TEXT_LEN, Reaction, Text};
 pub use id::{ConversationId, MessageId};
-pub use message::{Content, DisplayOrder, Head, MAX_TEXT_LEN, Message, MessageError, SignedMessage};
+pub use message::{DisplayOrder, Head, Message, MessageError, SignedMessage};
+pub use room::{Act, Role, Room, Standing};

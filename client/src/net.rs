@@ -3,35 +3,50 @@
 //! [`Net::start`] brings up the endpoint and its one task, the driver. Commands go in through [`Net`], [`Event`]s come
 //! out of a channel. Nothing here knows of conversations, contacts or messages.
 
+mod carriers;
+mod change;
 mod clock;
 mod congestion;
 mod driver;
 mod handshake;
 pub mod links;
 mod mux;
+mod news;
 mod peers;
+pub mod portmap;
 mod server;
 mod socket;
+mod tcp;
 mod tuning;
+mod tunnel;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::code::{self, Code, Secret};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use common::stun::check::Side;
 use common::tls;
+use common::traversal::nat::Nat;
+use common::traversal::tcp::Offer;
+use common::traversal::{Outlook, Signal};
 use common::words;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, TokioRuntime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use change::Changes;
 pub use clock::unix_ms;
 pub use mux::{PathChange, Via};
-pub use server::{ParseServerError, ServerError, ServerTarget};
+pub use portmap::PortMapping;
+pub use server::{ParseServerError, ServerError, ServerTarget, Tried};
 use socket::MuxSocket;
+pub use socket::{Bind, BindExtra};
+pub use tcp::TcpUse;
+pub use tunnel::{Carrier, ParseProxyError, Proxy, Route, Tunnels};
 
 /// Protocol between peers, as TLS ALPN. Another major version is another name.
 pub const ALPN: &[u8] = b"hobnob/1";
@@ -61,12 +76,47 @@ pub struct Config {
     pub instance: InstanceId,
     /// The rendezvous; `None` for none.
     pub server: Option<ServerTarget>,
+    /// Ways to the server besides UDP; `None` for UDP alone.
+    pub tunnels: Option<Tunnels>,
     /// The sockets: one per address family, see [`links::bind`].
     pub links: Vec<Arc<dyn AsyncUdpSocket>>,
-    /// Lists this machine's addresses, for peers on the same network; see [`links::interface_addrs`].
-    pub interfaces: fn() -> Vec<IpAddr>,
+    /// Makes more sockets, see [`links::bind_extra`].
+    pub bind_extra: BindExtra,
+    /// What lies around this machine.
+    pub surroundings: Surroundings,
+    /// Whether TCP is used between peers.
+    pub tcp: TcpUse,
     /// Feeds all random choices that are not secrets' own.
     pub seed: u64,
+}
+
+/// How a client learns of what lies around its machine. By default it learns nothing.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Lists this machine's addresses, for peers on the same network.
+    pub interfaces: fn() -> Vec<IpAddr>,
+    /// Tells when the network changes.
+    pub changes: Changes,
+    /// Whence a port of the router that leads here.
+    pub port_mapping: PortMapping,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { interfaces: Vec::new, changes: Changes::Never, port_mapping: PortMapping::Off }
+    }
+}
+
+impl Surroundings {
+    /// What this machine's system tells.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            interfaces: links::interface_addrs,
+            changes: Changes::System,
+            port_mapping: PortMapping::Asked(links::router),
+        }
+    }
 }
 
 /// A connection to a peer.
@@ -80,6 +130,10 @@ pub struct Link {
     pub side: Side,
     /// How far the handshake is.
     pub handshake: watch::Receiver<Handshake>,
+    /// What the peer is to be told of our side of connecting over TCP; the newest is all that counts.
+    pub tcp_offers: watch::Receiver<Option<Offer>>,
+    /// What is to be carried to the peer, see [`Net::handle_signal`].
+    pub signals: Arc<Mutex<mpsc::Receiver<Signal>>>,
 }
 
 /// How far a connection is.
@@ -100,11 +154,13 @@ pub enum Event {
     ServerUp {
         /// Its key, to be pinned.
         key: PeerId,
-        /// Its address.
-        address: SocketAddr,
-        /// Where it sees us.
-        observed: SocketAddr,
+        /// How it is reached.
+        route: Route,
+        /// The UDP endpoint at which it sees us, if UDP is the way.
+        observed: Option<SocketAddr>,
     },
+    /// The connection to the server goes another way; it is the same connection.
+    ServerRerouted(Route),
     /// No connection to the server.
     ServerDown {
         /// Why.
@@ -132,6 +188,8 @@ pub enum Event {
     },
     /// The server paired us with a newcomer.
     Paired(PeerId),
+    /// What became of codes that this side offered or claimed.
+    Code(code::News),
     /// A watched peer came or went.
     Presence {
         /// Who.
@@ -147,8 +205,17 @@ enum Command {
     Dial(PeerId),
     Seek(PeerId),
     Candidates { peer: PeerId, addrs: Vec<SocketAddr> },
+    TcpOffer { peer: PeerId, offer: Offer },
     Disconnect(PeerId),
+    OfferCode(Secret),
+    ClaimCode(Code),
     Shutdown(oneshot::Sender<()>),
+}
+
+/// Where the driver tells what it knows.
+struct Publishers {
+    events: mpsc::Sender<Event>,
+    candidates: watch::Sender<Vec<SocketAddr>>,
 }
 
 /// A handle to the network.
@@ -156,7 +223,7 @@ enum Command {
 pub struct Net {
     commands: mpsc::Sender<Command>,
     socket: Arc<MuxSocket>,
-    interfaces: fn() -> Vec<IpAddr>,
+    candidates: watch::Receiver<Vec<SocketAddr>>,
 }
 
 impl Net {
@@ -165,7 +232,7 @@ impl Net {
     /// # Errors
     /// If the endpoint cannot be made on the given sockets.
     pub fn start(config: Config, tasks: &mut JoinSet<()>) -> io::Result<(Self, mpsc::Receiver<Event>)> {
-        let socket = MuxSocket::new(config.links.clone());
+        let socket = MuxSocket::new(config.links.clone(), config.bind_extra.clone());
         let endpoint = Endpoint::new_with_abstract_socket(
             tuning::endpoint(config.seed),
             Some(handshake::placeholder(&config.identity)),
@@ -174,8 +241,15 @@ impl Net {
         )?;
         let (commands, command_queue) = mpsc::channel(QUEUE_LEN);
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
-        let net = Self { commands, socket: Arc::clone(&socket), interfaces: config.interfaces };
-        tasks.spawn(driver::run(config, endpoint, socket, command_queue, events));
+        let (publisher, candidates) = watch::channel(Vec::new());
+        let net = Self { commands, socket: Arc::clone(&socket), candidates };
+        tasks.spawn(driver::run(
+            config,
+            endpoint,
+            socket,
+            command_queue,
+            Publishers { events, candidates: publisher },
+        ));
         Ok((net, event_queue))
     }
 
@@ -210,9 +284,24 @@ impl Net {
         self.command(Command::Candidates { peer, addrs }).await;
     }
 
+    /// The peer tells of its side of connecting over TCP.
+    pub async fn handle_tcp_offer(&self, peer: PeerId, offer: Offer) {
+        self.command(Command::TcpOffer { peer, offer }).await;
+    }
+
     /// Ends the connection to `peer`.
     pub async fn disconnect(&self, peer: PeerId) {
         self.command(Command::Disconnect(peer)).await;
+    }
+
+    /// Offers to meet whoever is told the code that follows as [`Event::Code`].
+    pub async fn offer_code(&self) {
+        self.command(Command::OfferCode(Secret::random(&mut rand::rng()))).await;
+    }
+
+    /// Meets the one who offers `code`.
+    pub async fn claim_code(&self, code: Code) {
+        self.command(Command::ClaimCode(code)).await;
     }
 
     /// Takes leave of everybody and ends, within two seconds.
@@ -228,13 +317,29 @@ impl Net {
         self.socket.with_mux(|mux| mux.path_of(peer))
     }
 
-    /// Addresses of this machine at which a peer on the same network may reach our sockets.
+    /// The peer's [`Link::signals`] has said this: what its side of the traversal wants of ours.
+    pub fn handle_signal(&self, peer: PeerId, signal: &Signal) {
+        let now = clock::now();
+        self.socket.with_mux(|mux| mux.handle_signal(now, peer, signal));
+    }
+
+    /// What NAT this machine is behind, as far as it is known.
     #[must_use]
-    pub fn local_candidates(&self) -> Vec<SocketAddr> {
-        let locals = self.socket.local_addrs();
-        let port_for =
-            |ip: &IpAddr| locals.iter().find(|local| local.is_ipv4() == ip.is_ipv4()).map(SocketAddr::port);
-        (self.interfaces)().into_iter().filter_map(|ip| Some(SocketAddr::new(ip, port_for(&ip)?))).collect()
+    pub fn nat(&self) -> Nat {
+        self.socket.with_mux(|mux| mux.nat())
+    }
+
+    /// What is known and done to reach `peer` directly; `None` if it is not connected.
+    #[must_use]
+    pub fn outlook(&self, peer: PeerId) -> Option<Outlook> {
+        self.socket.with_mux(|mux| mux.outlook(peer))
+    }
+
+    /// Addresses other than those that the server sees at which peers may reach our sockets, as they are and as they
+    /// become.
+    #[must_use]
+    pub fn candidates(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.candidates.clone()
     }
 }
 

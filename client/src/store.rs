@@ -4,8 +4,13 @@
 //! that read. A [`Store`] is a handle that can be cloned; every method that changes something returns after the
 //! commit. Nothing here knows of sockets or user interfaces.
 
+mod archive;
+mod backup;
+mod changes;
 mod contacts;
 mod conversations;
+mod delivery;
+mod departures;
 mod error;
 mod fault;
 mod graph;
@@ -14,7 +19,11 @@ mod intake;
 mod open;
 mod outbox;
 mod readers;
+mod rooms;
+mod search;
 mod sql;
+mod sync;
+mod walk;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,16 +37,22 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+pub use archive::{Archived, Part, Restore};
+pub use changes::Marks;
 pub use contacts::{Contact, MAX_ENDPOINTS, MAX_NAME_CHARS, Meeting};
-pub use conversations::{Conversation, Fork};
+pub use conversations::{Conversation, Fork, MAX_UNREAD, RoomNames};
+pub use delivery::Awaited;
 pub use error::StoreError;
 pub use fault::{Faults, Point};
 pub use graph::MAX_WAITING;
 pub use history::{HistoryRow, MessageRow, Selection};
 pub use intake::Ingested;
 pub use outbox::{OutboxRow, State, Unsent};
+pub use search::{Search, Term};
+pub use sync::Lacking;
 
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+use departures::Departures;
 use readers::Readers;
 use writer::Writer;
 
@@ -70,6 +85,9 @@ struct Inner {
     wakers: Mutex<BTreeMap<PeerId, watch::Sender<u64>>>,
     /// The arrival number of the newest delivered message.
     newest: watch::Sender<u64>,
+    /// Counts how often this user has read something.
+    read: watch::Sender<u64>,
+    departures: Departures,
 }
 
 impl fmt::Debug for Store {
@@ -97,6 +115,7 @@ impl Store {
         let max_pages = options.max_pages;
         let (conn, newest) = blocking(move || {
             let conn = open::open(&file, me, open::MIGRATIONS)?;
+            search::catch_up_all(&conn)?;
             if let Some(pages) = max_pages {
                 conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
             }
@@ -139,6 +158,8 @@ impl Store {
             faults,
             wakers: Mutex::default(),
             newest: watch::Sender::new(newest),
+            read: watch::Sender::new(0),
+            departures: Departures::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -343,7 +364,17 @@ impl Store {
     /// # Errors
     /// See [`Store::outbox`].
     pub async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
-        self.read(conversations::list).await
+        let me = self.inner.me;
+        self.read(move |conn| conversations::list(conn, me, None)).await
+    }
+
+    /// One conversation; `None` if it is not known here.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| Ok(conversations::list(conn, me, Some(id))?.pop())).await
     }
 
     /// The selected part of a conversation, oldest first.
@@ -396,7 +427,7 @@ impl Store {
         self.read(contacts::list).await
     }
 
-    /// Contacts that `text` can mean: by whole name, else by the beginning of the key.
+    /// Contacts that `text` can mean: by whole name, else by the beginning of the name or the key.
     ///
     /// # Errors
     /// See [`Store::outbox`].

@@ -1,34 +1,44 @@
-//! Front ends on the [`Engine`](crate::engine::Engine): the command line, plain lines, JSON events.
+//! Front ends on the [`Engine`](crate::engine::Engine): the command line, plain lines, JSON events, the full screen.
 //!
 //! [`main`] is the whole program. `app` joins the engine's events with what is typed and says what happens as
-//! `news::News`; `show` turns these into lines for people, `json` into events for scripts. Nothing here knows of
+//! `news::News`; `show` turns these into lines for people, `json` into events for scripts, `tui` into a
+//! screen. Nothing here knows of
 //! packets, paths or tables.
 
 mod app;
 mod args;
+mod cli;
+mod commands;
 mod embedded;
-mod history;
+mod file;
+mod front;
+mod hands;
 mod json;
 mod line;
 mod names;
 mod news;
 mod out;
 mod plain;
+mod rooms;
+mod search;
 mod show;
 mod signals;
 mod start;
 mod terminal;
 mod time;
+mod tui;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde::{Deserialize, Serialize};
 
-use args::{Args, Subcommand};
+use args::Args;
 
 /// How the program ends; the numbers are documented in `--help` and stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Exit {
     /// All is well.
     Good = 0,
@@ -40,6 +50,10 @@ enum Exit {
     Server = 3,
     /// Another client uses the data directory.
     Busy = 4,
+    /// It is not clear who is meant.
+    Unclear = 5,
+    /// A file is damaged, cut off, or not what it should be.
+    Damaged = 6,
 }
 
 /// Why the program cannot go on, and how it then ends.
@@ -74,7 +88,7 @@ pub fn main() -> ExitCode {
     };
     let is_json = args.json;
     let outcome = match args.command {
-        Some(Subcommand::History(ref options)) => history::run(&args, options),
+        Some(ref command) => cli::run(&args, command),
         None => start::run(&args),
     };
     match outcome {

@@ -13,7 +13,7 @@ use common::identity::{Identity, PeerId};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{duplex, split};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 /// Longest time that a pair may take, in virtual time.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -40,7 +40,13 @@ impl Side {
     }
 
     fn exchange(&self, peer: PeerId) -> Exchange {
-        Exchange { store: self.store.clone(), peer, events: self.events.clone(), clock: WallClock(|| 1) }
+        Exchange {
+            store: self.store.clone(),
+            peer,
+            events: self.events.clone(),
+            clock: WallClock(|| 1),
+            typing: broadcast::Sender::new(1),
+        }
     }
 
     async fn reopen(&mut self, options: Options) {
@@ -73,14 +79,14 @@ impl Side {
 }
 
 fn number(row: &MessageRow) -> u64 {
-    let Content::Text(text) = &row.content else { panic!("not a text") };
+    let Some(text) = row.content.as_text() else { panic!("not a text") };
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
 async fn say(store: &Store, identity: &Identity, to: PeerId, n: u64) -> Result<MessageRow, StoreError> {
     let conversation = ConversationId::direct(identity.peer_id(), to);
     let text = format!("{n} {}", "x".repeat(usize::try_from(n * 37 % 200).unwrap()));
-    store.compose(identity, conversation, &[to], Content::Text(text), 1_000 + n % 5, n).await
+    store.compose(identity, conversation, &[to], Content::text(text), 1_000 + n % 5, n).await
 }
 
 /// Writes `count` messages in small groups, with pauses.
@@ -90,7 +96,8 @@ async fn talk(store: Store, identity: Identity, to: PeerId, seed: u64, count: u6
     while n < count {
         let group = rng.random_range(1..=64.min(count - n));
         let writes = (n..n + group).map(|n| say(&store, &identity, to, n));
-        for row in futures_util::future::join_all(writes).await {
+        // In order, as the front ends do it: tokio's fairness would send some to the back of the line.
+        for row in tokio::task::unconstrained(futures_util::future::join_all(writes)).await {
             row.unwrap();
         }
         n += group;

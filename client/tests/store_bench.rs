@@ -29,7 +29,7 @@ async fn timed(work: impl Future<Output = ()>) -> Duration {
 
 async fn say(store: &Store, from: &Identity, to: PeerId, nonce: u64) {
     let conversation = ConversationId::direct(from.peer_id(), to);
-    let content = Content::Text("x".repeat(TEXT_LEN));
+    let content = Content::text("x".repeat(TEXT_LEN));
     store.compose(from, conversation, &[to], content, 1, nonce).await.unwrap();
 }
 
@@ -84,6 +84,7 @@ async fn delivered_messages_a_second() {
         peer,
         events: events.clone(),
         clock: WallClock(|| 1),
+        typing: tokio::sync::broadcast::Sender::new(1),
     };
     let (left, right) = duplex(1024 * 1024);
     let ((ra, wa), (rb, wb)) = (split(left), split(right));

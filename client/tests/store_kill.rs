@@ -28,7 +28,7 @@ async fn victim() {
     let store = Store::open(Path::new(&path), me().peer_id()).await.unwrap();
     let conversation = ConversationId::direct(me().peer_id(), other());
     for nonce in 0.. {
-        let content = Content::Text(nonce.to_string());
+        let content = Content::text(nonce.to_string());
         let row = store.compose(&me(), conversation, &[other()], content, 1, nonce).await.unwrap();
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "id {}", row.id()).unwrap();

@@ -16,6 +16,8 @@ pub const MAX_FRAME_LEN: usize = 8 * 1024;
 pub const MAX_WATCHED: usize = 200;
 /// Public endpoints that the server tells of a peer.
 pub const MAX_ENDPOINTS: usize = 8;
+/// Endpoints for STUN alone that the server tells of itself.
+pub const MAX_PROBES: usize = 8;
 
 /// QUIC application error codes with which the server closes a control connection (`docs/protocol.md` §4.5).
 pub mod close {
@@ -96,21 +98,41 @@ pub struct Watch {
     pub peers: Vec<PeerId>,
 }
 
+/// The client's packets take another way to the server from now on. It says nothing more: what counts is that a packet
+/// goes that way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {}
+
+/// A router leads packets that come to `addr` to this client, whoever sends them. Replaces what was said before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// The router's endpoint; `None` if there is no such thing any more. The server tells it only while it sees the
+    /// client at the same IP address.
+    pub addr: Option<SocketAddr>,
+}
+
 /// Answers [`Register`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Where the server sees this client.
-    pub observed: SocketAddr,
+    /// The UDP endpoint at which the server sees this client; `None` while its packets come through a tunnel.
+    #[serde(default)]
+    pub observed: Option<SocketAddr>,
+    /// More endpoints of the server, at most [`MAX_PROBES`], that answer STUN Binding requests and nothing else: by
+    /// what they see a client learns how its NAT maps (`docs/protocol.md` §3.1). An unspecified address stands for the
+    /// one that the client reached the server at.
+    #[serde(default)]
+    pub probes: Vec<SocketAddr>,
     /// Names of optional features that the server has.
     #[serde(default)]
     pub features: Vec<String>,
 }
 
-/// The endpoint at which the server sees this client has changed.
+/// The UDP endpoint at which the server sees this client has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// Where the server sees this client now.
-    pub addr: SocketAddr,
+    /// Where the server sees this client now; `None` when its packets come through a tunnel.
+    #[serde(default)]
+    pub addr: Option<SocketAddr>,
 }
 
 /// Introduces two peers: both get one, each with the other's endpoints.
@@ -166,6 +188,62 @@ pub struct Presence {
     pub standing: bool,
 }
 
+/// Asks for a number under which somebody may claim a code (§8). Each client has one at a time; a newer one replaces it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {}
+
+/// Answers [`Offer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    /// First part of the code.
+    pub number: u32,
+}
+
+/// Claims what is offered under a number. The server passes it on once, as [`Claimed`]; then the number is used up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// First part of the code.
+    pub number: u32,
+    /// The claimer's SPAKE2 message.
+    #[serde(with = "serde_bytes")]
+    pub pake: Vec<u8>,
+}
+
+/// Somebody has claimed an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// First part of the code.
+    pub number: u32,
+    /// Who.
+    pub peer: PeerId,
+    /// Their SPAKE2 message.
+    #[serde(with = "serde_bytes")]
+    pub pake: Vec<u8>,
+}
+
+/// From the one end of a claim to the other, in both directions: the server passes on one of each, with the sender in
+/// place of the recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// First part of the code.
+    pub number: u32,
+    /// The other end.
+    pub peer: PeerId,
+    /// The offerer's SPAKE2 message; empty from the claimer.
+    #[serde(with = "serde_bytes")]
+    pub pake: Vec<u8>,
+    /// The proof that the sender knows the words.
+    #[serde(with = "serde_bytes")]
+    pub proof: Vec<u8>,
+}
+
+/// Nothing is offered under this number, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoOffer {
+    /// First part of the code.
+    pub number: u32,
+}
+
 messages! {
     /// From the client to the server.
     pub enum ToServer (max MAX_FRAME_LEN) {
@@ -179,6 +257,16 @@ messages! {
         Lobby(Lobby) = 4,
         /// See [`Watch`].
         Watch(Watch) = 5,
+        /// See [`Moved`].
+        Moved(Moved) = 6,
+        /// See [`Mapped`].
+        Mapped(Mapped) = 7,
+        /// See [`Offer`].
+        Offer(Offer) = 16,
+        /// See [`Claim`].
+        Claim(Claim) = 17,
+        /// See [`Reply`].
+        Reply(Reply) = 18,
     }
 }
 
@@ -197,6 +285,14 @@ messages! {
         End(End) = 5,
         /// See [`Presence`].
         Presence(Presence) = 6,
+        /// See [`Offered`].
+        Offered(Offered) = 16,
+        /// See [`Claimed`].
+        Claimed(Claimed) = 17,
+        /// See [`Reply`].
+        Reply(Reply) = 18,
+        /// See [`NoOffer`].
+        NoOffer(NoOffer) = 19,
     }
 }
 

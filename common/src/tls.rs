@@ -78,6 +78,16 @@ pub fn client_config(identity: &Identity, alpn: &[u8], trust: Trust) -> QuicClie
 /// Never on a working build: the configuration is constant.
 #[must_use]
 pub fn server_config(identity: &Identity, alpn: &[u8], early_data: EarlyData) -> QuicServerConfig {
+    QuicServerConfig::try_from(server_tls(identity, alpn, early_data))
+        .expect("the provider has AES-128-GCM for QUIC Initials")
+}
+
+/// The same below QUIC, for who makes TLS sessions himself.
+///
+/// # Panics
+/// Never on a working build: the configuration is constant.
+#[must_use]
+pub fn server_tls(identity: &Identity, alpn: &[u8], early_data: EarlyData) -> rustls::ServerConfig {
     let provider = provider();
     let verifier =
         Verifier { algorithms: provider.signature_verification_algorithms, trust: Trust::FirstUse };
@@ -91,7 +101,7 @@ pub fn server_config(identity: &Identity, alpn: &[u8], early_data: EarlyData) ->
         EarlyData::Accept => config.max_early_data_size = u32::MAX,
         EarlyData::Refuse => config.send_tls13_tickets = 0,
     }
-    QuicServerConfig::try_from(config).expect("the provider has AES-128-GCM for QUIC Initials")
+    config
 }
 
 /// Whether an accepting side takes data before the handshake is complete.

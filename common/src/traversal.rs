@@ -6,20 +6,46 @@
 //! candidates), keeps the path in use under measurement, and falls back to the relay when that path stops
 //! answering. It owns no socket, no clock and no relay.
 //!
+//! What plain checks cannot get through, [`method`]s against hard NATs may: they use more sockets, each with a mapping
+//! of its own, and talk to the other side's agent by [`Signal`]s over the peers' connection.
+//!
 //! Drain `poll_transmit` and `poll_event`, then read `poll_timeout`, after every input.
 
+mod address;
+mod allowance;
+mod birthday;
+mod guess;
+mod meet;
+pub mod method;
+pub mod nat;
 mod path;
+mod predict;
+pub mod prober;
+mod punch;
+pub mod signal;
+pub mod tcp;
+mod tools;
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::stun::check::{self, Claim, Key, KeyName, TransactionId};
+use crate::stun::binding;
+use crate::stun::check::{self, Claim, Key, KeyName, Size, TransactionId};
+pub use address::{may_check, tier};
+use allowance::Allowance;
+pub use birthday::MAX_MAPPINGS;
+use nat::Nat;
 pub use path::Tier;
 use path::{Miss, Path};
+pub use punch::Outlook;
+use punch::Punch;
+pub use signal::Signal;
+use tools::Output;
+pub use tools::{PUNCH_BURST, PUNCH_INTERVAL};
 
 /// Addresses of one peer that are tried at the same time. A new one replaces the oldest that never answered.
 pub const MAX_PATHS: usize = 16;
@@ -32,9 +58,29 @@ pub const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
 /// Requests of one peer that are answered within a second; the rest are dropped.
 const MAX_ANSWERS_PER_SECOND: u32 = 200;
 
-/// A datagram to send from the socket that peers use.
+/// One of our sockets, as one agent names it: the main one, which all agents share, or one that it alone uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Local(pub u32);
+
+impl Local {
+    /// The socket that peers and the server know.
+    pub const MAIN: Self = Self(0);
+}
+
+/// A direct way to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Way {
+    /// Our socket.
+    pub local: Local,
+    /// The peer's address.
+    pub remote: SocketAddr,
+}
+
+/// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
+    /// From this socket. One that was not named before is to be opened, on a port of the system's choice.
+    pub local: Local,
     /// Where to.
     pub to: SocketAddr,
     /// The datagram.
@@ -47,24 +93,24 @@ pub enum Route {
     /// Through the server.
     Relay,
     /// Directly.
-    Direct(SocketAddr),
+    Direct(Way),
     /// Directly and through the server: the direct path has missed an answer.
-    Both(SocketAddr),
+    Both(Way),
 }
 
 impl Route {
-    /// The address of the direct path in use, if any.
+    /// The direct path in use, if any.
     #[must_use]
-    pub const fn direct(self) -> Option<SocketAddr> {
+    pub const fn direct(self) -> Option<Way> {
         match self {
             Self::Relay => None,
-            Self::Direct(addr) | Self::Both(addr) => Some(addr),
+            Self::Direct(way) | Self::Both(way) => Some(way),
         }
     }
 }
 
 /// News from the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Packets should take another route from now on.
     Routed(Route),
@@ -72,6 +118,10 @@ pub enum Event {
     Heard(SocketAddr),
     /// A path answered: packets pass in both directions.
     Answered(SocketAddr),
+    /// This is to be carried to the peer's agent, if there is a connection.
+    Signal(Signal),
+    /// This socket is not needed any more.
+    Released(Local),
 }
 
 /// The machine. One for each peer.
@@ -85,7 +135,10 @@ pub struct Agent {
     route: Route,
     last_sent: Option<Instant>,
     answers: (Option<Instant>, u32),
-    unproven: Unproven,
+    unproven: Allowance,
+    punch: Punch,
+    /// Sockets of this agent that are open.
+    sockets: BTreeSet<Local>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -104,7 +157,9 @@ impl Agent {
             route: Route::Relay,
             last_sent: None,
             answers: (None, 0),
-            unproven: Unproven { left: UNPROVEN_BURST, refilled: None },
+            unproven: Allowance::new(UNPROVEN_BURST, UNPROVEN_INTERVAL),
+            punch: Punch::new(tag, seed),
+            sockets: BTreeSet::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -141,11 +196,62 @@ impl Agent {
     /// Tries `addr`, at once and then on a schedule. An address that is being tried already, or works, is left
     /// as it is; one that is resting after a failure is tried again.
     pub fn add_candidate(&mut self, now: Instant, addr: SocketAddr) {
-        match self.paths.iter_mut().find(|path| path.remote == addr) {
+        let way = Way { local: Local::MAIN, remote: addr };
+        match self.paths.iter_mut().find(|path| path.way == way) {
             Some(path) => path.wake(now),
-            None => self.insert(Path::new(now, addr)),
+            None => self.insert(Path::new(now, way)),
         }
         self.handle_timeout(now);
+    }
+
+    /// The server introduced the peer, whom it sees at `endpoint`. Tries it as [`Agent::add_candidate`] does, and it is
+    /// what methods against hard NATs aim at.
+    pub fn introduce(&mut self, now: Instant, endpoint: SocketAddr) {
+        self.punch.set_target(now, endpoint);
+        self.add_candidate(now, endpoint);
+    }
+
+    /// What our own NAT is, and addresses of servers that answer STUN Binding requests.
+    pub fn set_nat(&mut self, now: Instant, nat: Nat, servers: &[SocketAddr]) {
+        self.punch.set_nat(now, nat, servers);
+        self.handle_timeout(now);
+    }
+
+    /// The connection to the peer stands: [`Event::Signal`]s reach its agent from now on.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.punch.handle_connected();
+        self.handle_timeout(now);
+    }
+
+    /// The peer's agent says something.
+    pub fn handle_signal(&mut self, now: Instant, signal: &Signal) {
+        self.punch.handle_signal(now, signal, !self.has_udp());
+        self.handle_timeout(now);
+    }
+
+    /// How many mappings this agent wants to make in our NAT, if it waits for its turn to make many; at most one of all
+    /// agents should have it.
+    #[must_use]
+    pub fn wants_turn(&self) -> Option<u32> {
+        self.punch.wants_turn()
+    }
+
+    /// Whether it has it.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        self.punch.has_turn()
+    }
+
+    /// Gives it to the agent.
+    pub fn grant_turn(&mut self, now: Instant) {
+        self.punch.grant_turn(now);
+        self.handle_timeout(now);
+    }
+
+    /// What is known and done to reach the peer.
+    #[must_use]
+    pub fn outlook(&self) -> Outlook {
+        self.punch.outlook()
     }
 
     fn insert(&mut self, path: Path) {
@@ -155,6 +261,12 @@ impl Agent {
             self.paths.remove(spare);
         }
         self.paths.push(path);
+    }
+
+    /// The path over `addr` is gone for good: a TCP connection has ended.
+    pub fn remove_path(&mut self, now: Instant, addr: SocketAddr) {
+        self.paths.retain(|path| path.way.remote != addr);
+        self.reroute(now);
     }
 
     /// The network under this machine has changed: all paths are in doubt and tried afresh.
@@ -178,8 +290,8 @@ impl Agent {
     }
 
     fn hurry(&mut self, now: Instant) {
-        let Some(addr) = self.route.direct() else { return };
-        if let Some(path) = self.paths.iter_mut().find(|path| path.remote == addr) {
+        let Some(way) = self.route.direct() else { return };
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
             path.hurry(now);
             if path.timeout() <= now {
                 self.handle_timeout(now);
@@ -187,16 +299,26 @@ impl Agent {
         }
     }
 
-    /// Takes in a STUN datagram. Returns whether it was a valid check of this peer.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
+    /// Takes in a STUN datagram that came to the socket `local`. Returns whether it was a valid check of this peer or
+    /// an answer of a STUN server that was waited for.
+    pub fn handle_datagram(&mut self, now: Instant, local: Local, from: SocketAddr, datagram: &[u8]) -> bool {
+        if local != Local::MAIN && !self.sockets.contains(&local) {
+            // It was let go of while this was under way.
+            return false;
+        }
+        let way = Way { local, remote: from };
         let valid = match check::claim(datagram) {
-            Some(Claim::Request(name, id)) => self.handle_request(now, from, name, id, datagram),
-            Some(Claim::Response(id)) => self.handle_response(now, from, id, datagram),
+            Some(Claim::Request(name, id)) => self.handle_request(now, way, name, id, datagram),
+            Some(Claim::Response(id)) => {
+                self.handle_response(now, way, id, datagram)
+                    || self.punch.handle_sample(now, from, id, datagram)
+            }
             None => false,
         };
         if valid {
-            self.reroute();
+            self.reroute(now);
             self.rest_others(now);
+            self.carry_out();
         }
         valid
     }
@@ -204,7 +326,7 @@ impl Agent {
     fn handle_request(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        way: Way,
         name: KeyName,
         id: TransactionId,
         datagram: &[u8],
@@ -216,13 +338,15 @@ impl Agent {
         if !check::verify_request(key, datagram) {
             return false;
         }
-        self.transmits.push_back(Transmit { to: from, bytes: check::response(key, id, from) });
-        self.events.push_back(Event::Heard(from));
+        let Way { local, remote } = way;
+        self.transmits.push_back(Transmit { local, to: remote, bytes: check::response(key, id, remote) });
+        self.events.push_back(Event::Heard(remote));
         // RFC 8445 §7.3.1.3–4: an unknown source is a peer-reflexive candidate, and gets a triggered check.
-        match self.paths.iter_mut().find(|path| path.remote == from) {
+        match self.paths.iter_mut().find(|path| path.way == way) {
             Some(path) => path.trigger(now),
-            None => self.insert(Path::new(now, from)),
+            None => self.insert(Path::new(now, way)),
         }
+        self.punch.handle_hit(now);
         self.handle_timeout(now);
         true
     }
@@ -236,23 +360,17 @@ impl Agent {
         *count <= MAX_ANSWERS_PER_SECOND
     }
 
-    fn handle_response(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        id: TransactionId,
-        datagram: &[u8],
-    ) -> bool {
+    fn handle_response(&mut self, now: Instant, way: Way, id: TransactionId, datagram: &[u8]) -> bool {
         // RFC 8445 §7.2.5.2.1: the answer must come from where the request went.
-        let Some(path) = self.paths.iter_mut().find(|path| path.remote == from) else { return false };
+        let Some(path) = self.paths.iter_mut().find(|path| path.way == way) else { return false };
         let Some(name) = path.key_of(id) else { return false };
         let Some(key) = self.keys.iter().find(|key| key.name == name) else { return false };
         if check::verify_response(key, datagram).is_none() {
             return false;
         }
-        let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(from));
+        let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
         path.handle_answer(now, id, last_sent);
-        self.events.push_back(Event::Answered(from));
+        self.events.push_back(Event::Answered(way.remote));
         true
     }
 
@@ -261,7 +379,7 @@ impl Agent {
         let Some(key) = self.keys.iter().find(|key| Some(key.name) == self.sending) else { return };
         for path in &mut self.paths {
             path.handle_timeout(now);
-            let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(path.remote));
+            let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(path.way));
             if let Some(size) = path.take_due(now) {
                 if !path.has_answered() && !self.unproven.take(now) {
                     path.defer(now + UNPROVEN_INTERVAL);
@@ -270,38 +388,88 @@ impl Agent {
                 let mut id: TransactionId = self.rng.random();
                 id[..4].copy_from_slice(&self.tag.to_be_bytes());
                 path.handle_check(now, id, key.name, last_sent);
-                self.transmits.push_back(Transmit { to: path.remote, bytes: check::request(key, id, size) });
+                let Way { local, remote } = path.way;
+                self.transmits.push_back(Transmit {
+                    local,
+                    to: remote,
+                    bytes: check::request(key, id, size),
+                });
             }
         }
-        self.reroute();
+        self.reroute(now);
         self.paths.retain(|path| !path.is_hopeless());
+        self.punch.handle_timeout(now, !self.has_udp());
+        self.carry_out();
+    }
+
+    /// Does what the methods against hard NATs want, and lets go of sockets that nobody needs.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.punch.poll_output() {
+            let (local, to, bytes) = match output {
+                Output::Signal(signal) => {
+                    self.events.push_back(Event::Signal(signal));
+                    continue;
+                }
+                Output::Stun { local, to, id } => (local, to, binding::request(id).to_vec()),
+                Output::Check { local, to, id } => {
+                    let key = self.keys.iter().find(|key| Some(key.name) == self.sending);
+                    let Some(key) = key else { continue };
+                    (local, to, check::request(key, id, Size::Bare))
+                }
+            };
+            if local != Local::MAIN {
+                self.sockets.insert(local);
+            }
+            self.transmits.push_back(Transmit { local, to, bytes });
+        }
+        let Self { sockets, paths, punch, events, .. } = self;
+        sockets.retain(|local| {
+            let is_needed = punch.owns(*local) || paths.iter().any(|path| path.way.local == *local);
+            if !is_needed {
+                events.push_back(Event::Released(*local));
+            }
+            is_needed
+        });
     }
 
     /// Chooses the route anew: the best path by tier and round trip, with hysteresis; the relay beside a path
     /// that has missed an answer; the relay alone when nothing answers.
-    fn reroute(&mut self) {
+    fn reroute(&mut self, now: Instant) {
         let current = self.route.direct();
         let sound = |path: &&Path| path.miss() == Miss::None && path.is_proven();
-        let active = self.paths.iter().find(|path| Some(path.remote) == current && path.is_alive());
+        let active = self.paths.iter().find(|path| Some(path.way) == current && path.is_alive());
         let best = self.paths.iter().filter(sound).min_by_key(|path| path.rank());
         let route = match (active, best) {
-            (Some(active), Some(best)) if best.beats(active) => Route::Direct(best.remote),
-            (Some(active), _) if active.miss() == Miss::None => Route::Direct(active.remote),
-            (Some(active), _) => Route::Both(active.remote),
-            (None, Some(best)) => Route::Direct(best.remote),
+            (Some(active), Some(best)) if best.beats(active) => Route::Direct(best.way),
+            (Some(active), _) if active.miss() == Miss::None => Route::Direct(active.way),
+            (Some(active), _) => Route::Both(active.way),
+            (None, Some(best)) => Route::Direct(best.way),
             (None, None) => Route::Relay,
         };
         if route != self.route {
+            let had_udp = self.has_udp();
             self.route = route;
+            match route {
+                // TCP is no reason to stop looking for something better.
+                Route::Direct(_) if self.has_udp() => self.punch.handle_direct(now),
+                Route::Direct(_) if had_udp => self.punch.handle_lost(now),
+                Route::Relay => self.punch.handle_lost(now),
+                Route::Direct(_) | Route::Both(_) => {}
+            }
             self.events.push_back(Event::Routed(route));
         }
+    }
+
+    /// Whether packets go directly over UDP.
+    fn has_udp(&self) -> bool {
+        self.route.direct().is_some_and(|way| tier(way.remote) != Tier::Tcp)
     }
 
     /// Keeps the path in use and one spare under measurement; the others rest.
     fn rest_others(&mut self, now: Instant) {
         let Route::Direct(current) = self.route else { return };
         let mut others: Vec<_> =
-            self.paths.iter_mut().filter(|path| path.is_alive() && path.remote != current).collect();
+            self.paths.iter_mut().filter(|path| path.is_alive() && path.way != current).collect();
         others.sort_by_key(|path| path.rank());
         for path in others.into_iter().skip(1) {
             path.rest(now);
@@ -314,15 +482,15 @@ impl Agent {
         self.route
     }
 
-    /// The measured round-trip time to `addr`, if checks to it were answered.
+    /// The measured round-trip time on `way`, if checks were answered there.
     #[must_use]
-    pub fn rtt(&self, addr: SocketAddr) -> Option<Duration> {
-        self.paths.iter().find(|path| path.remote == addr)?.rtt()
+    pub fn rtt(&self, way: Way) -> Option<Duration> {
+        self.paths.iter().find(|path| path.way == way)?.rtt()
     }
 
     /// The addresses that have answered or are being tried.
     pub fn remotes(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.paths.iter().map(|path| path.remote)
+        self.paths.iter().map(|path| path.way.remote)
     }
 
     /// The next datagram to send.
@@ -339,52 +507,9 @@ impl Agent {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.sending?;
-        self.paths.iter().map(Path::timeout).min()
+        let punch = self.punch.timeout().filter(|_| !self.has_udp());
+        self.paths.iter().map(Path::timeout).chain(punch).min()
     }
-}
-
-/// Budget of checks to addresses that have not answered.
-#[derive(Debug)]
-struct Unproven {
-    left: u32,
-    refilled: Option<Instant>,
-}
-
-impl Unproven {
-    fn take(&mut self, now: Instant) -> bool {
-        let since = *self.refilled.get_or_insert(now);
-        let steps = now.saturating_duration_since(since).as_millis() / UNPROVEN_INTERVAL.as_millis();
-        if let Some(steps) = u32::try_from(steps).ok().filter(|steps| *steps > 0) {
-            self.left = self.left.saturating_add(steps).min(UNPROVEN_BURST);
-            self.refilled = Some(since + UNPROVEN_INTERVAL * steps);
-        }
-        let is_allowed = self.left > 0;
-        self.left -= u32::from(is_allowed);
-        is_allowed
-    }
-}
-
-/// The network on which an address lies, judged by the address alone.
-#[must_use]
-pub fn tier(addr: SocketAddr) -> Tier {
-    let local = match addr.ip() {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
-    };
-    if local { Tier::Lan } else { Tier::Public }
-}
-
-/// Whether a peer or a server may make this machine send checks to `addr` at all: never to several machines at
-/// once, and to loopback only if the server itself is reached there.
-#[must_use]
-pub fn may_check(addr: SocketAddr, server_is_loopback: bool) -> bool {
-    let ip = addr.ip();
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    addr.port() != 0
-        && !ip.is_unspecified()
-        && !ip.is_multicast()
-        && !broadcast
-        && (server_is_loopback || !ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -24,6 +24,12 @@ pub(crate) struct Cli {
     /// Check flags and configuration file, and end
     #[arg(long)]
     pub(crate) check_config: bool,
+    /// Print completions for a shell, and end
+    #[arg(long, value_enum, value_name = "SHELL")]
+    pub(crate) completions: Option<clap_complete::Shell>,
+    /// Print the man page, and end
+    #[arg(long)]
+    pub(crate) man: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -37,9 +43,12 @@ const AFTER_HELP: &str = "Every flag has an environment variable, too: --data-di
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
-    /// UDP address to listen on; repeatable; port 0 takes a free one [default: 0.0.0.0:5000, and [::]:5000 if there is IPv6]
+    /// Address to listen on, UDP and TCP; repeatable; port 0 takes a free one [default: 0.0.0.0:5000, and [::]:5000 if there is IPv6]
     #[arg(long, value_name = "ADDR:PORT", env = "RENDEZVOUS_BIND", value_delimiter = ',')]
     bind: Vec<SocketAddr>,
+    /// Further TCP address to listen on; repeatable. 0.0.0.0:443 and 0.0.0.0:80 reach clients in networks that let only the web pass
+    #[arg(long, value_name = "ADDR:PORT", env = "RENDEZVOUS_BIND_TCP", value_delimiter = ',')]
+    bind_tcp: Vec<SocketAddr>,
     /// Directory of the server's key [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "RENDEZVOUS_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -107,6 +116,10 @@ limit_flags! {
     stun_per_second: u64, "RENDEZVOUS_STUN_PER_SECOND";
     /// STUN answers at once to one IPv4 address or IPv6 /64
     stun_burst: u64, "RENDEZVOUS_STUN_BURST";
+    /// TCP connections in all, and as many tunnels of HTTP requests
+    max_tunnels: usize, "RENDEZVOUS_MAX_TUNNELS";
+    /// The same from one IPv4 address or IPv6 /64
+    max_tunnels_per_address: usize, "RENDEZVOUS_MAX_TUNNELS_PER_ADDRESS";
 }
 
 /// The configuration file: the settings by their names, and the limits by theirs.
@@ -140,12 +153,13 @@ impl Cli {
             ([], []) => default_binds(),
             ([], binds) | (binds, _) => binds.to_vec(),
         };
+        let bind_tcp = if flags.bind_tcp.is_empty() { file.bind_tcp } else { flags.bind_tcp.clone() };
         let data_dir = match flags.data_dir.clone().or(file.data_dir) {
             Some(dir) => dir,
             None => default_data_dir()?,
         };
         Ok(Options {
-            config: Config { binds, identity: IdentitySource::DataDir(data_dir), limits },
+            config: Config { binds, bind_tcp, identity: IdentitySource::DataDir(data_dir), limits },
             log: flags.log.or(file.log).unwrap_or(LogLevel::Info),
             json_log: flags.json_log.or(file.json_log).unwrap_or(false),
         })
@@ -215,8 +229,11 @@ mod tests {
 
     #[test]
     fn the_file_has_the_names_of_the_flags() {
-        let file = File::parse("bind = ['127.0.0.1:1', '[::1]:2']\nlog = 'debug'\nmax-lobby = 7").unwrap();
-        assert_eq!(file.settings.bind.len(), 2);
+        let file = File::parse(
+            "bind = ['127.0.0.1:1', '[::1]:2']\nbind-tcp = ['[::]:80']\nlog = 'debug'\nmax-lobby = 7",
+        )
+        .unwrap();
+        assert_eq!((file.settings.bind.len(), file.settings.bind_tcp.len()), (2, 1));
         assert_eq!((file.settings.log, file.limits.max_lobby), (Some(LogLevel::Debug), 7));
         for wrong in ["max_lobby = 7", "unheard = 1", "bind = 'x'", "max-lobby = -1", "log = 'loud'", "="] {
             assert!(File::parse(wrong).is_err(), "{wrong}");

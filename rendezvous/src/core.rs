@@ -6,6 +6,7 @@
 
 mod admission;
 mod bucket;
+mod codes;
 mod early;
 mod lobby;
 mod presence;
@@ -16,9 +17,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use common::address::canonical;
 use common::control::{
-    CheckKey, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby as LobbyFrame, Observed,
-    Presence, Register, SessionId, ToClient, ToServer, Watch, Welcome, close,
+    CheckKey, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby as LobbyFrame, MAX_PROBES,
+    Mapped, Observed, Presence, Register, SessionId, ToClient, ToServer, Watch, Welcome, close,
 };
 use common::frame;
 use common::identity::PeerId;
@@ -109,6 +111,9 @@ pub struct Core {
     early: Early,
     lobby: Lobby,
     presence: presence::Presence,
+    codes: codes::Codes,
+    /// What every `Welcome` tells.
+    probes: Vec<SocketAddr>,
     /// When connections must have registered, the soonest first, since all may take equally long.
     deadlines: VecDeque<(Instant, ConnId)>,
     out: VecDeque<Output>,
@@ -118,7 +123,10 @@ pub struct Core {
 #[derive(Debug)]
 struct Conn {
     source: Source,
-    observed: SocketAddr,
+    /// The UDP endpoint that its packets come from; `None` while they come through a tunnel.
+    observed: Option<SocketAddr>,
+    /// An endpoint of its router that leads to it, as it says.
+    mapped: Option<SocketAddr>,
     /// `None` during the handshake.
     link: Option<Box<Link>>,
 }
@@ -134,6 +142,16 @@ struct Link {
     frames: Bucket,
     bytes: Bucket,
     relay: Bucket,
+}
+
+impl Conn {
+    /// Where others may reach it: never at an address that is not seen to be its own, for checks would go there.
+    fn endpoints(&self) -> Vec<SocketAddr> {
+        let Some(observed) = self.observed else { return Vec::new() };
+        let is_its_own =
+            |mapped: &SocketAddr| mapped.ip() == observed.ip() && *mapped != observed && mapped.port() != 0;
+        std::iter::once(observed).chain(self.mapped.filter(is_its_own)).collect()
+    }
 }
 
 /// A client broke the protocol: the reason that it is told.
@@ -154,10 +172,18 @@ impl Core {
             early: Early::default(),
             lobby: Lobby::default(),
             presence: presence::Presence::default(),
+            codes: codes::Codes::default(),
+            probes: Vec::new(),
             deadlines: VecDeque::new(),
             out: VecDeque::new(),
             stats: CoreStats::default(),
         }
+    }
+
+    /// Tells clients that register from now on of endpoints that answer STUN alone, at most [`MAX_PROBES`].
+    pub fn set_probes(&mut self, probes: Vec<SocketAddr>) {
+        self.probes = probes;
+        self.probes.truncate(MAX_PROBES);
     }
 
     /// Somebody wants to open a connection. If it is accepted, it has a name from now on, and
@@ -168,8 +194,8 @@ impl Core {
         match verdict {
             Verdict::Accept => {
                 self.next_conn += 1;
-                let (source, observed) = (Source::of(arrival.from), plain(arrival.from));
-                self.conns.insert(conn, Conn { source, observed, link: None });
+                let (source, observed) = (Source::of(arrival.from), arrival.endpoint.map(canonical));
+                self.conns.insert(conn, Conn { source, observed, mapped: None, link: None });
                 self.deadlines.push_back((now + REGISTER_TIMEOUT, conn));
             }
             Verdict::Retry => self.stats.retried += 1,
@@ -192,10 +218,10 @@ impl Core {
         }));
     }
 
-    /// A connection comes from `addr` now. Cheap; to be called whenever the driver looks.
-    pub fn handle_observed(&mut self, _now: Instant, conn: ConnId, addr: SocketAddr) {
+    /// A connection comes from `addr` now, or through a tunnel. Cheap; to be called whenever the driver looks.
+    pub fn handle_observed(&mut self, _now: Instant, conn: ConnId, addr: Option<SocketAddr>) {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
-        let addr = plain(addr);
+        let addr = addr.map(canonical);
         if entry.observed == addr {
             return;
         }
@@ -263,6 +289,16 @@ impl Core {
                 Ok(())
             }
             ToServer::Watch(watch) => self.watch(peer, watch),
+            ToServer::Moved(_) => Ok(()),
+            ToServer::Mapped(Mapped { addr }) => {
+                if let Some(entry) = self.conns.get_mut(&conn) {
+                    entry.mapped = addr.map(canonical);
+                }
+                Ok(())
+            }
+            ToServer::Offer(_) | ToServer::Claim(_) | ToServer::Reply(_) => {
+                self.code_frame(now, conn, peer, frame)
+            }
         }
     }
 
@@ -279,7 +315,8 @@ impl Core {
         self.presence.register(peer, register.instance);
         self.stats.registrations += 1;
         let observed = self.conns[&conn].observed;
-        self.send(conn, Welcome { observed, features: Vec::new() });
+        let probes = self.probes.clone();
+        self.send(conn, Welcome { observed, probes, features: Vec::new() });
     }
 
     fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {
@@ -325,7 +362,7 @@ impl Core {
             let entry = &self.conns[&about];
             let Some(link) = &entry.link else { continue };
             let Some(instance) = link.instance else { continue };
-            let (peer, endpoints) = (link.peer, vec![entry.observed]);
+            let (peer, endpoints) = (link.peer, entry.endpoints());
             let key = CheckKey(key);
             self.send(to, Introduce { session, peer, instance, endpoints, key, dial, lobby });
         }
@@ -383,6 +420,12 @@ impl Core {
             if !self.sessions.contains(id) {
                 return id;
             }
+        }
+    }
+
+    fn send_all(&mut self, frames: Vec<(ConnId, ToClient)>) {
+        for (conn, frame) in frames {
+            self.send(conn, frame);
         }
     }
 
@@ -453,6 +496,8 @@ impl Core {
     /// Takes a registered connection out of what it takes part in, but for presence.
     fn drop_client(&mut self, conn: ConnId) {
         self.lobby.leave(conn);
+        let ended = self.codes.forget(conn);
+        self.send_all(ended);
         let ended = self.sessions.end_all(conn);
         for &(session, other) in &ended {
             self.send(other, End { session });
@@ -478,12 +523,14 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.front().map(|(at, _)| *at);
-        [deadline, self.early.poll_timeout()].into_iter().flatten().min()
+        [deadline, self.early.poll_timeout(), self.codes.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.stats.dropped_unknown += u64::try_from(self.early.expire(now)).unwrap_or(u64::MAX);
+        let expired = self.codes.expire(now);
+        self.send_all(expired);
         while let Some((_, conn)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
             let Some(entry) = self.conns.get(&conn) else { continue };
             if entry.link.as_ref().is_none_or(|link| link.instance.is_none()) {
@@ -521,11 +568,6 @@ impl Core {
     fn send(&mut self, conn: ConnId, message: impl Into<ToClient>) {
         self.out.push_back(Output::Send(conn, message.into()));
     }
-}
-
-/// The address as it is told to others: IPv4 as IPv4, and without what means something on one host only.
-fn plain(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 fn len(bytes: &[u8]) -> u64 {

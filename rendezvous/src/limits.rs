@@ -30,6 +30,10 @@ pub struct Limits {
     pub stun_per_second: u64,
     /// STUN answers to one IPv4 address or one IPv6 /64 at once.
     pub stun_burst: u64,
+    /// TCP connections in all, and as many tunnels of HTTP requests. The system grants no more than open files.
+    pub max_tunnels: usize,
+    /// The same from one IPv4 address or one IPv6 /64. Everybody behind one web proxy has one address.
+    pub max_tunnels_per_address: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +51,8 @@ impl Default for Limits {
             relay_burst: 4_000_000,
             stun_per_second: 100,
             stun_burst: 200,
+            max_tunnels: 4_096,
+            max_tunnels_per_address: 256,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, LogLevel, Options};
 use rendezvous::Server;
 use tracing::{error, info};
@@ -18,6 +18,9 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.man || cli.completions.is_some() {
+        return document(&cli);
+    }
     let options = match cli.resolve() {
         Ok(options) => options,
         Err(error) => return complain(&error, ExitCode::from(USAGE)),
@@ -31,6 +34,22 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => complain(&error, ExitCode::FAILURE),
     }
+}
+
+/// Prints what is made from the command line itself.
+fn document(cli: &Cli) -> ExitCode {
+    let mut text = Vec::new();
+    match cli.completions {
+        Some(shell) => clap_complete::generate(shell, &mut Cli::command(), "rendezvous", &mut text),
+        None => {
+            if let Err(error) = clap_mangen::Man::new(Cli::command()).render(&mut text) {
+                return complain(&error.into(), ExitCode::FAILURE);
+            }
+        }
+    }
+    // Whoever reads may have seen enough.
+    let _ = std::io::stdout().write_all(&text);
+    ExitCode::SUCCESS
 }
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {

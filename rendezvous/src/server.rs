@@ -2,9 +2,12 @@
 //!
 //! All tasks belong to the [`Server`] and end with it.
 
-mod clock;
+mod bind;
+pub(crate) mod clock;
 mod connection;
 mod hub;
+mod probe;
+mod session;
 mod socket;
 mod transport;
 mod unvalidated;
@@ -18,6 +21,7 @@ use std::sync::atomic::Ordering;
 use common::identity::{Identity, PeerId};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
 use serde::Serialize;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -26,15 +30,21 @@ pub use hub::SocketsLost;
 use crate::core::{Core, CoreStats, Rate};
 use crate::key::{self, KeyError};
 use crate::limits::Limits;
-use hub::{Hub, HubCounters};
-use socket::{SocketCounters, StunSocket};
+use crate::tunnel::listener::{self, Host};
+use crate::tunnel::socket::TunnelSocket;
+use crate::tunnel::{self, Inlet, Tunnels};
+use bind::Bound;
+use hub::{Hub, HubCounters, Shared};
+use socket::{SharedLimiter, SocketCounters, StunSocket};
 use unvalidated::Unvalidated;
 
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// UDP addresses to listen on; port 0 lets the system choose.
+    /// Addresses to listen on, UDP and TCP on one port number; port 0 lets the system choose.
     pub binds: Vec<SocketAddr>,
+    /// Further TCP addresses.
+    pub bind_tcp: Vec<SocketAddr>,
     /// Where its key comes from.
     pub identity: IdentitySource,
     /// What it grants.
@@ -56,9 +66,12 @@ pub enum StartError {
     /// There is nothing to listen on.
     #[error("no address to listen on")]
     NoAddress,
-    /// Another program has the port.
+    /// Another program has the UDP port.
     #[error("another program uses UDP port {} on {} already; stop it, or choose another port with --bind", .0.port(), .0.ip())]
     InUse(SocketAddr),
+    /// Another program has the TCP port.
+    #[error("another program uses TCP port {} on {} already; stop it, or choose another port with --bind or --bind-tcp", .0.port(), .0.ip())]
+    InUseTcp(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Bind {
@@ -93,6 +106,12 @@ pub struct Stats {
     pub stun_dropped: u64,
     /// Datagrams that were neither STUN nor QUIC.
     pub alien: u64,
+    /// Tunnels over TCP that are open now.
+    pub tunnels: usize,
+    /// TCP connections turned away for their number.
+    pub tunnels_refused: u64,
+    /// Packets dropped because the queue of their tunnel was full.
+    pub tunnel_dropped: u64,
 }
 
 /// A running server. Dropping it ends it at once; [`Server::shutdown`] lets the clients know.
@@ -102,6 +121,10 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     stop: oneshot::Sender<()>,
     hub: JoinSet<Result<(), SocketsLost>>,
+    /// Ports for STUN alone, and for TCP.
+    _listeners: JoinSet<()>,
+    tcp_addrs: Vec<SocketAddr>,
+    tunnels: Arc<Tunnels>,
     stats: watch::Receiver<CoreStats>,
     hub_counters: Arc<HubCounters>,
     socket_counters: Arc<SocketCounters>,
@@ -118,11 +141,11 @@ impl Server {
             IdentitySource::Given(identity) => identity,
             IdentitySource::DataDir(dir) => key::load_or_create(&dir, rand::random())?,
         };
-        let sockets = config.binds.iter().map(|&addr| bind(addr)).collect::<Result<_, _>>()?;
-        Self::with_sockets(&identity, config.limits, sockets)
+        let bound = bind::all(&config.binds, &config.bind_tcp)?;
+        Self::start(&identity, config.limits, bound)
     }
 
-    /// Starts a server on sockets that exist, real or simulated, within the current tokio runtime.
+    /// Starts a server on sockets that exist, real or simulated, within the current tokio runtime. It has no TCP.
     ///
     /// # Errors
     /// [`StartError`] if there is no socket, or one does not work.
@@ -131,34 +154,89 @@ impl Server {
         limits: Limits,
         sockets: Vec<Arc<dyn AsyncUdpSocket>>,
     ) -> Result<Self, StartError> {
+        Self::with_probes(identity, limits, sockets, Vec::new())
+    }
+
+    /// Like [`Server::with_sockets`], with more sockets, `probes`, that answer STUN alone and that clients are told of.
+    ///
+    /// # Errors
+    /// [`StartError`] if there is no socket in `sockets`, or one does not work.
+    pub fn with_probes(
+        identity: &Identity,
+        limits: Limits,
+        sockets: Vec<Arc<dyn AsyncUdpSocket>>,
+        probes: Vec<Arc<dyn AsyncUdpSocket>>,
+    ) -> Result<Self, StartError> {
+        Self::start(identity, limits, Bound { sockets, probes, listeners: Vec::new() })
+    }
+
+    fn start(identity: &Identity, limits: Limits, bound: Bound) -> Result<Self, StartError> {
+        let Bound { sockets, probes, listeners } = bound;
         if sockets.is_empty() {
             return Err(StartError::NoAddress);
         }
         let socket_counters = Arc::new(SocketCounters::default());
         let rate = Rate { per_second: limits.stun_per_second, burst: limits.stun_burst };
+        let limiter = SharedLimiter::new(rate);
         let unvalidated = Arc::new(Unvalidated::default());
-        let wrap =
-            |socket| StunSocket::new(socket, rate, Arc::clone(&socket_counters), Arc::clone(&unvalidated));
+        let wrap = |socket| {
+            let counters = Arc::clone(&socket_counters);
+            StunSocket::new(socket, Arc::clone(&limiter), counters, Arc::clone(&unvalidated))
+        };
+        let tunnels = Arc::new(Tunnels::default());
+        let mut inlets = Vec::new();
+        let with_tunnels = |socket| {
+            let (inlet, outlet) = tunnel::channel();
+            inlets.push(inlet);
+            TunnelSocket::new(Arc::new(wrap(socket)), Arc::clone(&tunnels), outlet)
+        };
         let endpoints: Vec<_> = sockets
             .into_iter()
-            .map(|socket| endpoint(identity, wrap(socket)))
+            .map(with_tunnels)
+            .map(|socket| endpoint(identity, socket))
             .collect::<io::Result<_>>()
             .map_err(StartError::Socket)?;
         let local_addrs = hub::local_addrs(&endpoints).map_err(StartError::Socket)?;
+        let mut listening = JoinSet::new();
+        let listen = listen(listeners, &tunnels, &limits, &local_addrs, &inlets, &mut listening);
+        let tcp_addrs = listen.map_err(StartError::Socket)?;
         let (stats_in, stats) = watch::channel(CoreStats::default());
         let hub_counters = Arc::new(HubCounters::default());
-        let core = Core::new(limits, rand::random());
+        let mut core = Core::new(limits, rand::random());
+        let addrs = probes.iter().map(|probe| probe.local_addr()).collect::<io::Result<_>>();
+        core.set_probes(addrs.map_err(StartError::Socket)?);
+        for probe in probes {
+            probe::serve(&mut listening, wrap(probe));
+        }
         let (stop, stopped) = oneshot::channel();
         let mut hub = JoinSet::new();
-        hub.spawn(Hub::new(core, endpoints, stats_in, Arc::clone(&hub_counters), unvalidated).run(stopped));
-        let peer_id = identity.peer_id();
-        Ok(Self { peer_id, local_addrs, stop, hub, stats, hub_counters, socket_counters })
+        let shared =
+            Shared { counters: Arc::clone(&hub_counters), unvalidated, tunnels: Arc::clone(&tunnels) };
+        hub.spawn(Hub::new(core, endpoints, stats_in, shared).run(stopped));
+        Ok(Self {
+            peer_id: identity.peer_id(),
+            local_addrs,
+            stop,
+            hub,
+            _listeners: listening,
+            tcp_addrs,
+            tunnels,
+            stats,
+            hub_counters,
+            socket_counters,
+        })
     }
 
-    /// The addresses that it listens on, with the real ports.
+    /// The UDP addresses that it listens on, with the real ports.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The TCP addresses: those of the same port numbers first.
+    #[must_use]
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.tcp_addrs
     }
 
     /// Its key.
@@ -179,6 +257,9 @@ impl Server {
             stun_ignored: sockets.stun_ignored.load(Ordering::Relaxed),
             stun_dropped: sockets.stun_dropped.load(Ordering::Relaxed),
             alien: sockets.alien.load(Ordering::Relaxed),
+            tunnels: self.tunnels.count(),
+            tunnels_refused: self.tunnels.refused.load(Ordering::Relaxed),
+            tunnel_dropped: self.tunnels.dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -196,14 +277,28 @@ impl Server {
     }
 }
 
-fn bind(addr: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, StartError> {
-    transport::bind(addr).map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::InUse(addr),
-        _ => StartError::Bind { addr, source },
-    })
+/// Serves TCP in `tasks`. Connections leave their packets at the endpoint of their address family, since a client goes on
+/// over UDP at the same address once it can. Returns where the listeners are.
+fn listen(
+    listeners: Vec<TcpListener>,
+    tunnels: &Arc<Tunnels>,
+    limits: &Limits,
+    endpoints: &[SocketAddr],
+    inlets: &[Inlet],
+    tasks: &mut JoinSet<()>,
+) -> io::Result<Vec<SocketAddr>> {
+    let host = Host::new(Arc::clone(tunnels), limits)?;
+    let mut addrs = Vec::new();
+    for listener in listeners {
+        let addr = listener.local_addr()?;
+        addrs.push(addr);
+        let place = endpoints.iter().position(|endpoint| endpoint.is_ipv4() == addr.is_ipv4());
+        tasks.spawn(listener::run(listener, inlets[place.unwrap_or(0)].clone(), Arc::clone(&host)));
+    }
+    Ok(addrs)
 }
 
-fn endpoint(identity: &Identity, socket: StunSocket) -> io::Result<Endpoint> {
+fn endpoint(identity: &Identity, socket: TunnelSocket) -> io::Result<Endpoint> {
     Endpoint::new_with_abstract_socket(
         transport::endpoint_config(),
         Some(transport::quic_config(identity)),

@@ -16,7 +16,7 @@ use support::{Client, relay_frame, server, server_with};
 async fn registers_and_learns_where_it_is_seen() {
     let server = server().await;
     let mut client = Client::mute(&server, 1).await;
-    assert_eq!(client.register().await.observed, client.addr());
+    assert_eq!(client.register().await.observed, Some(client.addr()));
     assert_eq!(server.stats().core.registered, 1);
     server.shutdown().await;
 }
@@ -40,7 +40,7 @@ async fn a_new_address_is_told() {
     client.endpoint.rebind(std::net::UdpSocket::bind(support::loopback()).unwrap()).unwrap();
     client.relay(1, b"from the new address");
     let addr = client.addr();
-    assert!(matches!(client.hear().await, ToClient::Observed(observed) if observed.addr == addr));
+    assert!(matches!(client.hear().await, ToClient::Observed(observed) if observed.addr == Some(addr)));
     server.shutdown().await;
 }
 
@@ -183,4 +183,20 @@ async fn clients_hear_of_the_shutdown() {
     let mute = Client::mute(&server, 2).await;
     let (ended, first, second) = tokio::join!(server.shutdown(), client.closed(), mute.closed());
     assert_eq!((ended, first.0, second.0), ((), close::SHUTDOWN, close::SHUTDOWN));
+}
+
+/// RFC 9001 §6: the second update takes keys that are derived long after the handshake.
+#[tokio::test]
+async fn keys_can_be_updated() {
+    let server = server().await;
+    let mut client = Client::registered(&server, 1).await;
+    let other = Client::registered(&server, 2).await;
+    for session in 1..=3 {
+        client.connection.force_key_update();
+        client.connect(session, other.peer()).await;
+        assert_eq!(client.introduced().await.session, SessionId(session));
+        // The old keys are kept for three probe timeouts (RFC 9001 §6.5), and until then there is no other update.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    server.shutdown().await;
 }

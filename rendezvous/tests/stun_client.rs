@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::identity::Identity;
 use common::stun::binding::{parse_response, request};
 use rendezvous::{Config, IdentitySource, Limits, Server};
-use support::loopback;
+use support::{Client, loopback};
 
 /// A server on IPv4 and, where there is any, IPv6.
 async fn both_families(limits: Limits) -> Server {
@@ -26,7 +26,7 @@ async fn both_families(limits: Limits) -> Server {
         println!("skipped for IPv6: there is none here");
     }
     let identity = IdentitySource::Given(Identity::from_seed([1; 32]));
-    Server::bind(Config { binds, identity, limits }).await.unwrap()
+    Server::bind(Config { binds, bind_tcp: Vec::new(), identity, limits }).await.unwrap()
 }
 
 /// What a program says when asked for the mapped address; `None` if it is not installed.
@@ -61,7 +61,13 @@ async fn standard_clients_learn_their_address() {
             "skipped: neither stunclient (stuntman-client) nor turnutils_stunclient (coturn) is installed"
         );
     }
-    assert!(server.stats().stun_answered >= tried);
+    // The answer is counted after it was sent.
+    let counted = async {
+        while server.stats().stun_answered < tried {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), counted).await.expect("each answer is counted");
     server.shutdown().await;
 }
 
@@ -90,5 +96,26 @@ async fn answers_carry_the_senders_address_up_to_the_limit() {
     let stats = server.stats();
     let families = u64::try_from(server.local_addrs().len()).unwrap();
     assert_eq!((stats.stun_dropped, stats.alien), (5 * families, 10 * families));
+    server.shutdown().await;
+}
+
+/// `docs/protocol.md` §3.1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ports_that_a_client_is_told_of_answer_stun_within_the_one_limit() {
+    let limits = Limits { stun_per_second: 1, stun_burst: 5, ..Limits::default() };
+    let server = support::server_with(limits).await;
+    let main = server.local_addrs()[0];
+    let mut client = Client::mute(&server, 1).await;
+    let probes = client.register().await.probes;
+    assert_eq!(probes.len(), 2);
+    assert!(probes.iter().all(|probe| probe.ip() == main.ip() && probe.port() != main.port()), "{probes:?}");
+    let socket = UdpSocket::bind((main.ip(), 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    for n in 0..10 {
+        socket.send_to(&request([n; 12]), probes[usize::from(n % 2)]).unwrap();
+    }
+    let mut bytes = [0; 200];
+    let answers = std::iter::from_fn(|| socket.recv_from(&mut bytes).ok()).count();
+    assert_eq!(answers, 5);
     server.shutdown().await;
 }

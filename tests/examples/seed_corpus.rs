@@ -3,32 +3,50 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use client::engine::wire::{Candidates, Hello, ToPeer};
-use client::log::wire::{Ack, Carry, LogFrame, Want};
-use client::log::{Content, ConversationId, Message};
+use bytes::BytesMut;
+use client::engine::wire::{AimFrame, Candidates, CounterFrame, Hello, NatFrame, ToPeer};
+use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
+use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
-    CheckKey, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Observed, Presence, Register,
-    SessionId, ToClient, ToServer, Watch, Welcome,
+    CheckKey, Claim, Claimed, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Mapped,
+    Moved, NoOffer, Observed, Offer, Offered, Presence, Register, Reply, SessionId, ToClient, ToServer,
+    Watch, Welcome,
 };
 use common::frame::Message as _;
-use common::identity::Identity;
+use common::identity::{Identity, PeerId};
 use common::relay::Wrapper;
+use common::stream_frame;
 use common::stun::binding;
 use common::stun::check::{self, KEY_LEN, Key, KeyName, Side, Size};
+use common::traversal::tcp::Offer as TcpOffer;
 
 fn main() -> std::io::Result<()> {
     let me = Identity::from_seed([1; 32]);
     let other = Identity::from_seed([2; 32]).peer_id();
     let addr: SocketAddr = ([192, 0, 2, 1], 5000).into();
-    let session = SessionId(7);
-    let instance = InstanceId(9);
+    control(&me, other, addr)?;
+    peers(addr)?;
+    conversations(&me, other)?;
+    datagrams(addr)?;
+    write("text", &[b"host:5000#x\x1b[2J".to_vec(), "\u{202e}a\tb\r\n👩\u{200d}🚀".as_bytes().to_vec()])
+}
 
-    let to_server: [ToServer; 5] = [
+/// Between client and server.
+fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()> {
+    let (session, instance) = (SessionId(7), InstanceId(9));
+    let (pake, proof) = (vec![7; 33], vec![8; 32]);
+    let reply = Reply { number: 4, peer: other, pake: pake.clone(), proof };
+    let to_server: [ToServer; 10] = [
         Register { instance, features: vec!["x".to_owned()] }.into(),
         Connect { session, peer: other }.into(),
         End { session }.into(),
         Lobby { waiting: true, except: vec![other] }.into(),
         Watch { peers: vec![other, me.peer_id()] }.into(),
+        Mapped { addr: Some(([192, 0, 2, 1], 5000).into()) }.into(),
+        Offer {}.into(),
+        Claim { number: 4, pake: pake.clone() }.into(),
+        reply.clone().into(),
+        Moved {}.into(),
     ];
     write("to_server", &to_server.map(|frame| frame.to_bytes().to_vec()))?;
 
@@ -41,33 +59,63 @@ fn main() -> std::io::Result<()> {
         dial: true,
         lobby: false,
     };
-    let to_client: [ToClient; 6] = [
-        Welcome { observed: addr, features: Vec::new() }.into(),
-        Observed { addr }.into(),
+    let to_client: [ToClient; 10] = [
+        Welcome { observed: Some(addr), probes: vec![addr], features: Vec::new() }.into(),
+        Observed { addr: Some(addr) }.into(),
         introduce.into(),
         Failed { session, reason: FailedReason::Offline }.into(),
         End { session }.into(),
         Presence { peer: other, online: Some(instance), standing: true }.into(),
+        Offered { number: 4 }.into(),
+        Claimed { number: 4, peer: other, pake }.into(),
+        reply.into(),
+        NoOffer { number: 4 }.into(),
     ];
-    write("to_client", &to_client.map(|frame| frame.to_bytes().to_vec()))?;
+    write("to_client", &to_client.map(|frame| frame.to_bytes().to_vec()))
+}
 
-    let to_peer: [ToPeer; 2] = [
+/// Between peers, but for what they say.
+fn peers(addr: SocketAddr) -> std::io::Result<()> {
+    let to_peer: [ToPeer; 6] = [
         Hello { name: "Zoë".to_owned(), features: Vec::new() }.into(),
         Candidates { addrs: vec![addr] }.into(),
+        NatFrame { mapping: 4, allocation: 3, step: 0, range: (1024, 2047) }.into(),
+        AimFrame { ports: vec![1, 2], range: Some((1024, 2047)) }.into(),
+        CounterFrame { round: 1, port: 5000 }.into(),
+        TcpOffer { round: 1, addrs: vec![addr] }.into(),
     ];
-    write("to_peer", &to_peer.map(|frame| frame.to_bytes().to_vec()))?;
+    write("to_peer", &to_peer.map(|frame| frame.to_bytes().to_vec()))
+}
 
+/// What they say.
+fn conversations(me: &Identity, other: PeerId) -> std::io::Result<()> {
     let conversation = ConversationId::direct(me.peer_id(), other);
-    let message = Message::compose(&me, conversation, &[], Content::Text("hello".to_owned()), 1, 2)
+    let message = Message::compose(me, conversation, &[], Content::text("hello"), 1, 2)
         .expect("a small message")
         .bytes()
         .to_vec();
     write("message", std::slice::from_ref(&message))?;
     let ids = vec![client::log::MessageId::of(&message)];
-    let log: [LogFrame; 3] =
-        [Carry { bytes: message }.into(), Ack { ids: ids.clone() }.into(), Want { ids }.into()];
-    write("log_frame", &log.map(|frame| frame.to_bytes().to_vec()))?;
+    let contents = [
+        Content::text("hello"),
+        Content::Edit { target: ids[0], text: "hello!".to_owned() },
+        Content::React { target: ids[0], sign: "+".to_owned(), reaction: Reaction::Add },
+        Content::Room(Act::Create { name: "room".to_owned() }),
+        Content::Room(Act::Appoint(other, Role::Owner)),
+    ];
+    write("content", &contents.map(|content| [&[content.kind()], content.body().as_slice()].concat()))?;
+    let log: [LogFrame; 5] = [
+        Carry { bytes: message }.into(),
+        Ack { ids: ids.clone() }.into(),
+        Want { ids: ids.clone() }.into(),
+        Summary { conversations: vec![(conversation, HeadsHash::of(ids.clone()))] }.into(),
+        Have { conversation, ids }.into(),
+    ];
+    write("log_frame", &log.map(|frame| frame.to_bytes().to_vec()))
+}
 
+/// Below the streams.
+fn datagrams(addr: SocketAddr) -> std::io::Result<()> {
     let key = Key::new(KeyName(1), Side::Acceptor, &[9; KEY_LEN]);
     let request = check::request(&key, [4; 12], Size::Bare);
     let response = check::response(&key, [4; 12], addr);
@@ -75,9 +123,12 @@ fn main() -> std::io::Result<()> {
     write("agent", &[request.clone(), [request, response.clone()].concat()])?;
     write("stun_binding", &[binding::request([1; 12]).to_vec(), response])?;
 
-    let frames: Vec<u8> = Wrapper::default().wrap(session, 1, &[0x40; 80], 60).flatten().collect();
+    let frames: Vec<u8> = Wrapper::default().wrap(SessionId(7), 1, &[0x40; 80], 60).flatten().collect();
     write("relay_frame", &[frames, vec![0; 10]])?;
-    write("text", &[b"host:5000#x\x1b[2J".to_vec(), "\u{202e}a\tb\r\n👩\u{200d}🚀".as_bytes().to_vec()])
+    let mut stream = BytesMut::new();
+    stream_frame::put(&mut stream, &[0x40; 1]);
+    stream_frame::put(&mut stream, &[0xc0; 90]);
+    write("stream_frame", &[stream.to_vec()])
 }
 
 fn write(target: &str, entries: &[Vec<u8>]) -> std::io::Result<()> {

@@ -8,10 +8,12 @@ pub mod bulk;
 pub mod connect;
 pub mod cpu;
 mod flow;
+pub mod hard;
 pub mod memory;
 pub mod messages;
 mod plain;
 mod report;
+pub mod roam;
 pub mod stats;
 pub mod switch;
 

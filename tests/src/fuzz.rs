@@ -8,28 +8,33 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use client::engine::wire::ToPeer;
-use client::log::SignedMessage;
 use client::log::wire::LogFrame;
+use client::log::{Content, SignedMessage};
 use common::control::{ToClient, ToServer};
 use common::frame::{self, Message};
 use common::relay;
+use common::stream_frame;
 use common::stun::binding;
 use common::stun::check::{self, KEY_LEN, Key, KeyName, Side};
-use common::traversal::Agent;
+use common::traversal::nat::{Allocation, Mapping, Nat, PortRange};
+use common::traversal::signal::{Aim, Counter, Signal};
+use common::traversal::{Agent, Local};
 
 /// A decoder under test.
 pub type Target = fn(&[u8]);
 
 /// All of them, with the names of their fuzz targets and folders of the corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("to_server", frames::<ToServer>),
     ("to_client", frames::<ToClient>),
     ("to_peer", frames::<ToPeer>),
     ("log_frame", frames::<LogFrame>),
     ("message", message),
+    ("content", content),
     ("stun_check", stun_check),
     ("stun_binding", stun_binding),
     ("relay_frame", relay_frame),
+    ("stream_frame", packets_on_a_stream),
     ("agent", agent),
     ("text", text),
 ];
@@ -76,6 +81,14 @@ fn message(data: &[u8]) {
     }
 }
 
+/// What a message says, its kind first: whatever is read is written the same.
+fn content(data: &[u8]) {
+    let Some((kind, body)) = data.split_first() else { return };
+    if let Ok(content) = Content::parse(*kind, Bytes::copy_from_slice(body)) {
+        assert_eq!((content.kind(), content.body().as_slice()), (*kind, body));
+    }
+}
+
 fn key() -> Key {
     Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN])
 }
@@ -104,24 +117,73 @@ fn relay_frame(data: &[u8]) {
     }
 }
 
+/// Packets on a byte stream, also cut into pieces at any place: the same packets, each within its bounds.
+fn packets_on_a_stream(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut buffer, mut packets) = (BytesMut::new(), Vec::new());
+        for bytes in data.chunks(piece) {
+            buffer.extend_from_slice(bytes);
+            loop {
+                match stream_frame::take(&mut buffer) {
+                    Ok(Some(packet)) => packets.push(packet),
+                    Ok(None) => break,
+                    Err(_) => return packets,
+                }
+            }
+        }
+        packets
+    };
+    let whole = read(data.len().max(1));
+    assert_eq!(read(7), whole);
+    let mut again = BytesMut::new();
+    assert!(whole.iter().all(|packet| stream_frame::put(&mut again, packet)));
+    assert!(data.starts_with(&again));
+}
+
 /// A traversal agent under datagrams and candidates of a stranger, in virtual time.
 fn agent(data: &[u8]) {
     let start = origin();
     let mut agent = Agent::new(1, 1);
     agent.add_key(key());
+    agent.introduce(start, SocketAddr::from(([203, 0, 113, 9], 9)));
+    agent.handle_connected(start);
+    let mine = Nat { mapping: Mapping::PortDependent, allocation: Allocation::Sequential { step: 1 } };
+    agent.set_nat(start, mine, &[SocketAddr::from(([203, 0, 113, 1], 1))]);
     let mut sent = std::collections::BTreeMap::<SocketAddr, u32>::new();
     for (i, datagram) in data.chunks(40).enumerate() {
         let now = start + Duration::from_millis(20 * i as u64);
         let port = u16::from(datagram[0]) + 1;
         let from = SocketAddr::from(([203, 0, 113, 9], port));
-        agent.handle_datagram(now, from, datagram);
+        agent.handle_datagram(now, Local(u32::from(datagram[0] & 1)), from, datagram);
         agent.add_candidate(now, from);
+        agent.handle_signal(now, &signal(datagram));
+        if agent.wants_turn().is_some() {
+            agent.grant_turn(now);
+        }
         agent.handle_timeout(now);
         while let Some(transmit) = agent.poll_transmit() {
             *sent.entry(transmit.to).or_default() += 1;
         }
     }
     assert!(agent.remotes().count() <= common::traversal::MAX_PATHS);
+    assert!(agent.outlook().packets <= common::traversal::PUNCH_BURST);
+}
+
+/// What a peer may say, picked by the data.
+fn signal(data: &[u8]) -> Signal {
+    let number = |at: usize| u16::from_be_bytes([0, 1].map(|i| data.get(at + i).copied().unwrap_or(0)));
+    let [a, b] = [number(1), number(3)];
+    let range = PortRange { first: a.min(b), last: a.max(b) };
+    match data[0] % 5 {
+        0 => Signal::Counter(Counter { round: a.into(), port: b }),
+        1 => Signal::Aim(Aim { ports: vec![a, b], range: None }),
+        2 => Signal::Aim(Aim { ports: Vec::new(), range: Some(range) }),
+        3 => Signal::Nat(Nat { mapping: Mapping::PortDependent, allocation: Allocation::Random(range) }),
+        _ => Signal::Nat(Nat {
+            mapping: Mapping::PortDependent,
+            allocation: Allocation::Sequential { step: a.max(1) },
+        }),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]

@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod duel;
 pub mod fuzz;
 pub mod lab;
 pub mod nat;

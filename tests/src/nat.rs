@@ -53,6 +53,8 @@ pub struct Nat {
     refused: Refused,
     /// External endpoints of before the last rebind, which are not given out again until the next one.
     burnt: BTreeSet<OutsideKey>,
+    /// Explicit mappings of UDP (RFC 6887 §2.2), by internal endpoint.
+    explicit: BTreeMap<SocketAddr, SocketAddr>,
     /// The time of the last packet.
     now: Duration,
     swept: Duration,
@@ -71,6 +73,7 @@ impl Nat {
             pairs: BTreeMap::new(),
             refused: Refused::default(),
             burnt: BTreeSet::new(),
+            explicit: BTreeMap::new(),
             now: Duration::ZERO,
             swept: Duration::ZERO,
         }
@@ -110,12 +113,28 @@ impl Nat {
         self.burnt = self.table.take_all().into_iter().collect();
         self.ports.forget();
         self.pairs.clear();
+        self.explicit.clear();
         self.refused.clear();
+    }
+
+    /// Makes an explicit mapping for UDP, as a router does that is asked by PCP: whoever sends to the endpoint that this
+    /// returns reaches `internal`, and flows that begin later leave from there. None if there is no address or port.
+    pub fn map(&mut self, internal: SocketAddr) -> Option<SocketAddr> {
+        let public = self.public_for(internal.ip())?;
+        let taken: BTreeSet<_> = self.explicit.values().map(SocketAddr::port).collect();
+        let port = (1024..=u16::MAX).rev().find(|port| {
+            let outside = (Transport::Udp, SocketAddr::new(public, *port));
+            !taken.contains(port) && !self.table.is_taken(self.now, &self.profile, outside)
+        })?;
+        let external = SocketAddr::new(public, port);
+        self.explicit.insert(internal, external);
+        Some(external)
     }
 
     /// Replaces the public addresses; mappings on addresses that are gone are forgotten.
     pub fn set_public_ips(&mut self, ips: Vec<IpAddr>) {
         self.table.keep_only(&ips);
+        self.explicit.retain(|_, external| ips.contains(&external.ip()));
         self.pairs.retain(|_, public| ips.contains(public));
         self.public = ips;
     }
@@ -168,6 +187,9 @@ impl Nat {
     /// The external endpoint of a packet from inside, mapped now if it was not.
     fn translate(&mut self, flow: Flow) -> Result<SocketAddr, DropReason> {
         self.check_leaves(flow)?;
+        if let Some(external) = self.explicit_for(flow) {
+            return Ok(external);
+        }
         self.prune_sessions_if_full();
         let outside = self.mapping_for(flow)?;
         if !self.room_for_session(outside, flow.dst) {
@@ -175,6 +197,15 @@ impl Nat {
         }
         self.touch(outside, flow.dst, (Direction::Out, flow.proto));
         Ok(outside.1)
+    }
+
+    /// The explicit mapping that a packet from inside takes: all do but those of flows that have another already.
+    fn explicit_for(&self, flow: Flow) -> Option<SocketAddr> {
+        let external = *self.explicit.get(&flow.src).filter(|_| flow.proto == Proto::Udp)?;
+        let key = inside_key(flow, Scope::of(self.profile.mapping, flow.dst));
+        let older = self.table.find_inside(self.now, &self.profile, &key);
+        let is_older = older.is_some_and(|outside| self.has_session(outside, flow.dst));
+        (!is_older).then_some(external)
     }
 
     /// Whether this kind of packet may leave at all.
@@ -232,12 +263,17 @@ impl Nat {
         }
         let public = self.public_for(flow.src.ip()).ok_or(DropReason::NoAddress)?;
         let request = PortRequest { transport: key.transport, internal: flow.src, public };
-        let Self { ports, rng, profile, table, burnt, refused, now, .. } = self;
+        let Self { ports, rng, profile, table, burnt, explicit, refused, now, .. } = self;
         let is_free = |port| {
             let outside = (key.transport, SocketAddr::new(public, port));
             let spoilt = matches!(key.scope, Scope::Endpoint(remote)
                 if refused.remembers(*now, tuple(outside.0, outside.1, remote)));
-            port != 0 && !spoilt && !burnt.contains(&outside) && !table.is_taken(*now, profile, outside)
+            let is_explicit = outside.0 == Transport::Udp && explicit.values().any(|held| *held == outside.1);
+            port != 0
+                && !is_explicit
+                && !spoilt
+                && !burnt.contains(&outside)
+                && !table.is_taken(*now, profile, outside)
         };
         let port = ports.choose(rng, profile.allocation, request, is_free).ok_or(DropReason::NoPort)?;
         let mapping = Mapping::new(self.now, key, SocketAddr::new(public, port));
@@ -266,6 +302,11 @@ impl Nat {
 
     /// The internal endpoint of a packet from outside, if it may pass.
     fn admit(&mut self, flow: Flow) -> Result<SocketAddr, DropReason> {
+        if flow.proto == Proto::Udp
+            && let Some((internal, _)) = self.explicit.iter().find(|(_, external)| **external == flow.dst)
+        {
+            return Ok(*internal);
+        }
         let outside = (flow.proto.transport(), flow.dst);
         let (now, profile) = (self.now, &self.profile);
         let mapping = self.table.get(now, profile, outside).ok_or(DropReason::NoMapping)?;

@@ -7,16 +7,18 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::engine::{self, Engine, Event};
-use client::net::{ServerTarget, Via};
+use client::net::{BindExtra, Changes, PortMapping, ServerTarget, Surroundings, TcpUse, Via};
 use client::store;
 use common::identity::{Identity, PeerId};
+use quinn::AsyncUdpSocket;
 use rendezvous::{Limits, Server};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::nat::Profile;
@@ -26,6 +28,9 @@ use crate::simnet::{HostId, Link, NatId, Segment, SimNet, SiteId};
 pub const PEER_RTT: Duration = Duration::from_millis(80);
 /// Round trip between a home and the server.
 pub const SERVER_RTT: Duration = Duration::from_millis(50);
+/// The server's address, and another one on which it answers STUN alone.
+const SERVER_IP: [u8; 4] = [203, 0, 113, 1];
+const SERVER_ALT_IP: [u8; 4] = [203, 0, 113, 2];
 /// Port of the server.
 const SERVER_PORT: u16 = 5000;
 /// Port of clients, before NATs have their way with it.
@@ -77,6 +82,8 @@ pub struct Home {
     pub site: SiteId,
     /// The clock on its wall.
     pub wall_clock: fn() -> u64,
+    /// Whether its router gives it a port when asked.
+    pub maps_ports: bool,
     segment: Segment,
     number: u8,
     dir: PathBuf,
@@ -126,8 +133,9 @@ impl World {
         let net = SimNet::new(seed);
         net.set_default_link(Link::new(PEER_RTT / 2));
         let server_site = net.site();
-        let ip: IpAddr = [203, 0, 113, 1].into();
+        let ip: IpAddr = SERVER_IP.into();
         let server_host = net.host(Segment::Core(server_site), ip);
+        net.add_address(server_host, Segment::Core(server_site), SERVER_ALT_IP.into());
         let mut world = Self {
             net,
             server_host,
@@ -151,7 +159,11 @@ impl World {
     pub fn start_server(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
         let socket = self.net.bind(self.server_host, SERVER_PORT);
-        let server = Server::with_sockets(&self.server_identity, Limits::default(), vec![socket]);
+        let probe = |ip: [u8; 4], port: u16| -> Arc<dyn AsyncUdpSocket> {
+            self.net.bind_at(self.server_host, (ip, port).into()).expect("the server has this address")
+        };
+        let probes = vec![probe(SERVER_IP, 5001), probe(SERVER_IP, 5002), probe(SERVER_ALT_IP, 5001)];
+        let server = Server::with_probes(&self.server_identity, Limits::default(), vec![socket], probes);
         self.server = Some(server.expect("a simulated socket works"));
     }
 
@@ -217,7 +229,7 @@ impl World {
         let host = self.net.host(segment, ip);
         let seed = self.seed.wrapping_mul(251).wrapping_add(u64::from(n));
         let dir = self.dir.path().join(n.to_string());
-        Home { host, nats, site, wall_clock, segment, number: n, dir, seed }
+        Home { host, nats, site, wall_clock, maps_ports: false, segment, number: n, dir, seed }
     }
 
     /// The machine gets another address in its own network, as from another DHCP server.
@@ -228,6 +240,34 @@ impl World {
             Segment::Behind(_) => [192, 168, home.number, 11 + count].into(),
         };
         self.net.set_addresses(home.host, &[(home.segment, ip)]);
+    }
+
+    /// The port of the home's own router that leads to its machine, if the router gives one.
+    fn map(&self, home: &Home) -> Option<SocketAddr> {
+        let own = *home.nats.first().filter(|_| home.maps_ports)?;
+        let internal = SocketAddr::new(*self.net.addresses(home.host).first()?, CLIENT_PORT);
+        self.net.with_nat(own, |nat| nat.map(internal))
+    }
+
+    /// Two homes behind one NAT of a carrier, each with its own router.
+    pub fn neighbours(&mut self, router: &Profile, carrier: &Profile) -> [Home; 2] {
+        let first = self.home(&Access::DoubleNat(*router, *carrier));
+        let mut second = self.home(&Access::Public);
+        let n = second.number;
+        let nat = self.net.nat(Segment::Behind(first.nats[1]), *router, &[[100, 64, n, 2].into()]);
+        second.segment = Segment::Behind(nat);
+        self.net.set_addresses(second.host, &[(second.segment, [192, 168, n, 10].into())]);
+        second.nats = vec![nat, first.nats[1]];
+        [first, second]
+    }
+
+    /// The machine leaves its network for that of `other`, as a telephone changes from one Wi-Fi to the next.
+    pub fn move_into(&self, home: &Home, other: &Home) {
+        let ip: IpAddr = match other.segment {
+            Segment::Core(_) => public_ip(other.number, self.count()),
+            Segment::Behind(_) => [192, 168, other.number, 11 + self.count()].into(),
+        };
+        self.net.set_addresses(home.host, &[(other.segment, ip)]);
     }
 
     /// The home is seen from another public address from now on.
@@ -258,6 +298,8 @@ impl World {
     pub async fn client_with(&self, home: &Home, options: store::Options) -> Client {
         std::fs::create_dir_all(&home.dir).expect("the temporary directory has room");
         let socket = self.net.bind(home.host, CLIENT_PORT);
+        let (network, news) = watch::channel(());
+        let (mapping, mapped) = watch::channel(self.map(home));
         let config = engine::Config {
             identity: home.identity(),
             database: home.dir.join("hobnob.db"),
@@ -268,14 +310,28 @@ impl World {
                 key: Some(self.server_key()),
             }),
             meet: false,
+            tunnels: None,
             links: vec![socket],
-            interfaces: Vec::new,
+            bind_extra: self.bind_extra(home),
+            surroundings: Surroundings {
+                changes: Changes::Told(news),
+                port_mapping: PortMapping::Told(mapped),
+                ..Surroundings::default()
+            },
+            tcp: TcpUse::Never,
             wall_clock: home.wall_clock,
             // Another run draws other numbers, as in life.
             seed: home.seed ^ (self.counter.fetch_add(1, Ordering::Relaxed) << 32),
         };
         let (engine, events) = Engine::start(config).await.expect("a client starts");
-        Client { engine, events, net: self.net.clone(), host: home.host }
+        Client { engine, events, network, _mapping: mapping, net: self.net.clone(), host: home.host }
+    }
+
+    /// Makes more sockets on the machine of `home`.
+    #[must_use]
+    pub fn bind_extra(&self, home: &Home) -> BindExtra {
+        let (net, host) = (self.net.clone(), home.host);
+        BindExtra(Arc::new(move |_| Ok(net.bind(host, 0))))
     }
 
     /// The database of `home`.
@@ -292,6 +348,9 @@ pub struct Client {
     pub engine: Engine,
     /// What it says.
     pub events: mpsc::Receiver<Event>,
+    /// Tells it that its network has changed, as the kernel does of whatever the machine itself can see.
+    pub network: watch::Sender<()>,
+    _mapping: watch::Sender<Option<SocketAddr>>,
     net: SimNet,
     host: HostId,
 }
@@ -359,10 +418,7 @@ impl Client {
 /// The text of a message; empty if it is of another kind.
 #[must_use]
 pub fn text_of(message: &store::MessageRow) -> String {
-    match &message.content {
-        client::log::Content::Text(text) => text.clone(),
-        client::log::Content::Unknown { .. } => String::new(),
-    }
+    message.content.as_text().unwrap_or_default().to_owned()
 }
 
 thread_local! {

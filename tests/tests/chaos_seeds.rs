@@ -6,13 +6,18 @@
 //! `HOBNOB_SEED=17 cargo test -p tests --test chaos_seeds -- --nocapture` tells the story of one, with
 //! what `RUST_LOG` asks for.
 
+#![expect(clippy::print_stdout, reason = "the test tells its story")]
+
 use std::time::Duration;
 
-use tests::chaos::{run_many, run_seed};
+use tests::chaos::{ROOMS, run_many, run_seed};
 use tracing_subscriber::EnvFilter;
 
 /// Seeds of a usual run: as many as take about a minute.
 const USUAL: u64 = 120;
+
+/// Seeds of rooms of a usual run.
+const USUAL_ROOMS: u64 = 40;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -42,8 +47,17 @@ fn nothing_is_lost_doubled_or_out_of_order() {
             Err(error) => panic!("{error}"),
         }
     }
-    let count = number("HOBNOB_SEEDS").unwrap_or(USUAL);
     let first = number("HOBNOB_FROM").unwrap_or(0);
+    try_seeds(first, number("HOBNOB_SEEDS").unwrap_or(USUAL));
+}
+
+#[test]
+fn a_room_is_the_same_for_all() {
+    let first = ROOMS + number("HOBNOB_FROM").unwrap_or(0);
+    try_seeds(first, number("HOBNOB_SEEDS").unwrap_or(USUAL_ROOMS));
+}
+
+fn try_seeds(first: u64, count: u64) {
     let mut failures = Vec::new();
     let (mut accepted, mut unknown, mut runs) = (0, 0, 0);
     let (mut length, mut healing) = (Duration::ZERO, Vec::new());

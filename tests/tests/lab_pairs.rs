@@ -2,18 +2,15 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
+#[path = "support/lab.rs"]
+mod support;
+
 use std::time::Duration;
 
 use tests::lab::access::Access;
 use tests::lab::scene::{Plan, Scene};
 use tests::lab::trial::{self, Setup};
-use tests::lab::unavailable;
 
-/// Names a directory with other binaries to try.
-const BIN_DIR: &str = "HOBNOB_LAB_BIN_DIR";
 /// How long a program may take to be back among its peers after a start.
 const BACK_PATIENCE: Duration = Duration::from_secs(15);
 /// How long all lines may take to arrive after that.
@@ -23,37 +20,9 @@ const PACE: Duration = Duration::from_millis(30);
 /// How long to look for lines that come twice after all have come once.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Where the binaries are, built once a run; or the reason why the lab cannot run.
-fn binaries() -> Result<PathBuf, String> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT.get_or_init(build).clone()
-}
-
-fn build() -> Result<PathBuf, String> {
-    if let Some(reason) = unavailable() {
-        return Err(reason);
-    }
-    let dir = match std::env::var_os(BIN_DIR) {
-        Some(dir) => PathBuf::from(dir),
-        None => {
-            let dir = trial::default_bin_dir();
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--quiet", "-p", "rendezvous", "-p", "client"]);
-            if dir.ends_with("release") {
-                cargo.arg("--release");
-            }
-            let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(built.is_ok_and(|status| status.success()), "the binaries do not build");
-            dir
-        }
-    };
-    trial::check_binaries(&dir).map_err(|error| error.to_string())?;
-    Ok(dir)
-}
-
 /// Two newcomers of these kinds meet and all is as it must be.
 fn meet_and_chat(a: &str, b: &str) {
-    let bin_dir = match binaries() {
+    let bin_dir = match support::binaries() {
         Ok(dir) => dir,
         Err(reason) => return println!("skipped: {reason}"),
     };
@@ -84,7 +53,7 @@ fn carrier_nat_meets_easy_nat() {
 
 /// A scene whose two clients are connected, or none with the reason printed.
 fn connected(a: &str, b: &str) -> Option<Scene> {
-    let bin_dir = match binaries() {
+    let bin_dir = match support::binaries() {
         Ok(dir) => dir,
         Err(reason) => {
             println!("skipped: {reason}");
@@ -96,6 +65,29 @@ fn connected(a: &str, b: &str) -> Option<Scene> {
     trial::meet(&mut scene).unwrap();
     trial::both_connected(&mut scene).unwrap();
     Some(scene)
+}
+
+/// Two newcomers to whom UDP does not pass reach the server by `carrier` and talk; each line takes less than `patience`.
+fn talk_without_udp(kind: &str, carrier: &str, patience: Duration) {
+    let Some(mut scene) = connected(kind, kind) else { return };
+    let ready: Vec<_> = (0..2)
+        .map(|home| scene.clients[home].events().into_iter().find(|event| event.name == "ready").unwrap())
+        .collect();
+    assert!(ready.iter().all(|ready| ready.text("carrier") == carrier), "{ready:?}");
+    let first = trial::chat(&mut scene, 0, 1, "where UDP does not pass").unwrap();
+    let second = trial::chat(&mut scene, 1, 0, "it is not needed").unwrap();
+    println!("{kind}: lines took {:?} and {:?}", first.took, second.took);
+    assert!(first.took.max(second.took) < patience, "{first:?} {second:?}");
+}
+
+#[test]
+fn clients_without_udp_talk() {
+    talk_without_udp("udp_blocked", "tls", Duration::from_secs(2));
+}
+
+#[test]
+fn clients_with_nothing_but_the_web_talk() {
+    talk_without_udp("web_only", "websocket", Duration::from_secs(2));
 }
 
 /// Alice says a line, sees it taken into her store, and pauses.

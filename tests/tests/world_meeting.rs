@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use client::engine::Event;
 use client::store::State;
+use common::code::{self, Failure};
 use tests::nat::Profile;
-use tests::world::{Access, SERVER_RTT, World, now, text_of};
+use tests::world::{Access, Client, SERVER_RTT, World, now, text_of};
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_are_paired_and_talk_directly() {
@@ -86,4 +87,40 @@ async fn a_peer_met_before_gets_a_message_in_the_first_flight() {
     println!("arrived after {arrived:?}, acknowledged after {delivered:?}");
     assert!(arrived <= SERVER_RTT + ROUNDING, "arrived after {arrived:?}");
     assert!(delivered <= SERVER_RTT * 2 + ROUNDING, "acknowledged after {delivered:?}");
+}
+
+/// Waits for the next news of codes.
+async fn wait_code(client: &mut Client) -> code::News {
+    let news = |event: &Event| if let Event::Code(news) = event { Some(news.clone()) } else { None };
+    client.wait("news of a code", news).await
+}
+
+/// `docs/protocol.md` §8.
+#[tokio::test(start_paused = true)]
+async fn two_meet_by_a_spoken_code_past_the_lobby() {
+    let mut world = World::new(31);
+    let homes: Vec<_> = (0..3).map(|_| world.home(&Access::Nat(Profile::eim_apdf_random()))).collect();
+    let mut alice = world.client(&homes[0]).await;
+    let _carol = world.client(&homes[1]).await;
+    alice.wait_connected().await;
+    let mut bob = world.client(&homes[2]).await;
+
+    bob.wait("the server", |event| matches!(event, Event::ServerUp { .. }).then_some(())).await;
+    alice.engine.offer_code().await;
+    let code::News::Offered(wrong) = wait_code(&mut alice).await else { panic!("no code") };
+    bob.engine.claim_code(&format!("{}-zoo-zoo-zoo", wrong.number)).await.unwrap();
+    assert_eq!(wait_code(&mut bob).await, code::News::Failed(Failure::Wrong));
+    assert_eq!(wait_code(&mut alice).await, code::News::Failed(Failure::Guessed));
+    bob.engine.claim_code(&wrong.to_string()).await.unwrap();
+    assert_eq!(wait_code(&mut bob).await, code::News::Failed(Failure::Unknown), "one wrong guess burns it");
+
+    alice.engine.offer_code().await;
+    let code::News::Offered(code) = wait_code(&mut alice).await else { panic!("no code") };
+    bob.engine.claim_code(&code.to_string()).await.unwrap();
+    assert_eq!(wait_code(&mut bob).await, code::News::Met { peer: alice.id(), dial: true });
+    assert_eq!(wait_code(&mut alice).await, code::News::Met { peer: bob.id(), dial: false });
+    assert_eq!(bob.wait_connected().await.0, alice.id());
+    bob.wait_direct().await;
+    bob.engine.send(alice.id(), "it is me").await.unwrap();
+    assert_eq!(alice.wait_text().await, "it is me");
 }

@@ -135,3 +135,74 @@ fn waiting_for_everything_is_no_busy_loop() {
     });
     result.recv_timeout(Duration::from_secs(60)).expect("the virtual minute ends");
 }
+
+/// The machine goes into another network and sees that, twice, the second time into one of another kind.
+#[tokio::test(start_paused = true)]
+async fn a_conversation_moves_into_another_network_at_once() {
+    let mut world = World::new(10);
+    let (homes, [mut alice, mut bob]) = two(&mut world, &easy(), &easy()).await;
+    for (round, access) in [easy(), Access::Public].iter().enumerate() {
+        let other = world.home(access);
+        say(&alice, &mut bob, "here").await;
+        say(&bob, &mut alice, "here").await;
+        let before = world.net.delivered(homes[1].host, homes[0].host).packets;
+        let moved = tests::world::now();
+        world.move_into(&homes[0], &other);
+        alice.network.send_replace(());
+        alice.engine.send(bob.id(), "there").await.expect("a message is stored");
+        bob.engine.send(alice.id(), "where?").await.expect("a message is stored");
+        assert_eq!(bob.wait_text().await, "there");
+        assert_eq!(alice.wait_text().await, "where?");
+        let silence = tests::world::now() - moved;
+        assert!(silence < Duration::from_millis(700), "round {round}: {silence:?} of silence");
+        tokio::time::sleep(Duration::from_millis(1_500).saturating_sub(silence)).await;
+        assert!(
+            world.net.delivered(homes[1].host, homes[0].host).packets > before,
+            "round {round}: nothing came directly within 1.5 s"
+        );
+        assert_eq!(via(&alice, &bob).await, Via::Udp);
+        assert_eq!(via(&bob, &alice).await, Via::Udp);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// What plain punching cannot do: both NATs map anew for each remote endpoint, and one of the routers gives a port.
+#[tokio::test(start_paused = true)]
+async fn a_mapped_port_makes_hard_nats_direct() {
+    for is_mapped in [false, true] {
+        let mut world = World::new(11);
+        let hard = Access::Nat(Profile::symmetric_random());
+        let mut homes = [world.home(&hard), world.home(&hard)];
+        homes[0].maps_ports = is_mapped;
+        let mut alice = world.client(&homes[0]).await;
+        let mut bob = world.client(&homes[1]).await;
+        alice.wait_connected().await;
+        bob.wait_connected().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let expected = if is_mapped { Via::Udp } else { Via::Relay };
+        assert_eq!(via(&alice, &bob).await, expected);
+        assert_eq!(via(&bob, &alice).await, expected);
+        say(&alice, &mut bob, "through the open door").await;
+    }
+}
+
+/// The carrier's NAT turns nothing around, so that the endpoints which the server sees are of no use; the ports of the
+/// homes' own routers lie within the carrier's network.
+#[tokio::test(start_paused = true)]
+async fn two_homes_behind_one_carrier_meet_at_their_routers() {
+    let carrier = Profile { hairpin: false, ..Profile::cgnat() };
+    for is_mapped in [false, true] {
+        let mut world = World::new(12);
+        let mut homes = world.neighbours(&Profile::eim_apdf_preserving(), &carrier);
+        homes[1].maps_ports = is_mapped;
+        let mut alice = world.client(&homes[0]).await;
+        let mut bob = world.client(&homes[1]).await;
+        alice.wait_connected().await;
+        bob.wait_connected().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let expected = if is_mapped { Via::Udp } else { Via::Relay };
+        assert_eq!(via(&alice, &bob).await, expected);
+        assert_eq!(via(&bob, &alice).await, expected);
+        say(&bob, &mut alice, "next door").await;
+    }
+}

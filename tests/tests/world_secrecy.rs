@@ -132,7 +132,8 @@ impl Liar {
     async fn greet(&mut self, connection: Connection) {
         let peer = tls::peer_id(&connection).expect("a key");
         let (mut send, mut recv) = connection.accept_bi().await.expect("a control stream");
-        let welcome = Welcome { observed: connection.remote_address(), features: Vec::new() };
+        let observed = Some(connection.remote_address());
+        let welcome = Welcome { observed, probes: Vec::new(), features: Vec::new() };
         send.write_all(&ToClient::from(welcome).to_bytes()).await.expect("a client that reads");
         let mut buffer = BytesMut::new();
         loop {

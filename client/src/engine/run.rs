@@ -4,26 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::code;
+use common::control::MAX_WATCHED;
 use common::identity::PeerId;
 use common::stun::check::Side;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
 use super::session::{self, Labelled, Report, SessionNumber};
-use super::{Event, LivePeers};
+use super::{Event, LivePeers, mesh, route_setting};
 use crate::log::exchange::ExchangeEvent;
-use crate::net::{self, Link, Net, ServerTarget, Via};
-use crate::store::{Contact, Meeting, State, Store, StoreError};
+use crate::log::{Act, Content, ConversationId, Standing};
+use crate::net::{self, Link, Net, Route, ServerTarget, Via};
+use crate::store::{Awaited, Contact, Meeting, MessageRow, State, Store, StoreError};
 
 /// Reports of sessions that wait.
 const QUEUE_LEN: usize = 256;
 /// How often somebody for whom a message waits is looked for. People are shown online only to those they know, and one
 /// of two who have just met may have been killed before it noted the other.
 const SEEK_INTERVAL: Duration = Duration::from_secs(60);
-/// Waiting messages that are looked at for that, and people who are looked for at a time.
+/// People for whom messages wait who are known at a time, and who of them are looked for at once; then it is the next
+/// ones' turn.
 const MAX_SOUGHT: (usize, usize) = (1024, 16);
+/// Members of rooms who are watched; the other places are for contacts.
+const MAX_NEIGHBOURS: usize = MAX_WATCHED / 2;
 /// Messages that are read from the store at once.
 const PAGE: usize = 256;
 
@@ -35,13 +41,14 @@ pub(super) struct Context {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) name: String,
     pub(super) wall_clock: fn() -> u64,
+    pub(super) typing: broadcast::Sender<ConversationId>,
 }
 
 struct Session {
     number: SessionNumber,
     task: AbortHandle,
     greeted: bool,
-    /// They looked for us, and neither the user nor the lobby for them.
+    /// They looked for us, and neither the user, the lobby nor a code for them.
     is_caller: bool,
     /// The path that the front end was told of last.
     path: Option<(Via, Option<SocketAddr>)>,
@@ -54,7 +61,11 @@ struct Engine {
     sessions: BTreeMap<PeerId, Session>,
     numbers: SessionNumber,
     contacts: Contacts,
-    /// With whom the lobby paired us last.
+    /// Members of rooms to whom this client keeps connected.
+    neighbours: BTreeSet<PeerId>,
+    /// How often people were looked for.
+    sought: usize,
+    /// With whom the lobby or a code paired us last.
     paired: Option<PeerId>,
     /// The user was told that strangers are no longer remembered.
     told_full: bool,
@@ -82,6 +93,8 @@ pub(super) async fn run(
         sessions: BTreeMap::new(),
         numbers: 0,
         contacts: Contacts::default(),
+        neighbours: BTreeSet::new(),
+        sought: 0,
         paired: None,
         told_full: false,
         names: BTreeMap::new(),
@@ -118,7 +131,8 @@ impl Engine {
         let contacts = self.context.store.contacts().await?;
         self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
-        self.context.net.watch(self.contacts.to_vec()).await;
+        self.neighbours = self.find_neighbours().await?;
+        self.watch().await;
         if self.server.is_some() && (meet || self.contacts.is_empty()) {
             self.context.net.lobby(true, self.contacts.to_vec()).await;
             self.emit(Event::Waiting).await;
@@ -128,10 +142,15 @@ impl Engine {
 
     async fn handle_net(&mut self, event: net::Event) {
         match event {
-            net::Event::ServerUp { key, address, observed } => {
+            net::Event::ServerUp { key, route, observed } => {
                 self.pin(key).await;
-                self.emit(Event::ServerUp { key, address, observed }).await;
+                self.save_route(route).await;
+                self.emit(Event::ServerUp { key, route, observed }).await;
                 self.seek().await;
+            }
+            net::Event::ServerRerouted(route) => {
+                self.save_route(route).await;
+                self.emit(Event::ServerRerouted(route)).await;
             }
             net::Event::ServerDown { error, retry } => {
                 self.live.send_modify(|live| live.values_mut().for_each(|peer| peer.online = false));
@@ -145,6 +164,15 @@ impl Engine {
                 self.paired = Some(peer);
                 self.emit(Event::Paired { peer }).await;
             }
+            net::Event::Code(news) => {
+                if let code::News::Met { peer, dial } = news {
+                    self.paired = Some(peer);
+                    if dial {
+                        self.context.net.dial(peer).await;
+                    }
+                }
+                self.emit(Event::Code(news)).await;
+            }
             net::Event::Presence { peer, online } => {
                 self.live.send_modify(|live| live.entry(peer).or_default().online = online);
                 self.emit(Event::Presence { peer, online }).await;
@@ -152,23 +180,72 @@ impl Engine {
         }
     }
 
-    /// Looks for the people for whom messages wait.
-    async fn seek(&self) {
-        let waiting = match self.context.store.unsent(MAX_SOUGHT.0).await {
+    /// Shows us to the members of our rooms and to our contacts.
+    async fn watch(&self) {
+        let members = self.neighbours.iter().take(MAX_NEIGHBOURS);
+        let mut watched: Vec<_> = members.copied().collect();
+        watched.extend(self.contacts.to_vec().into_iter().filter(|peer| !self.neighbours.contains(peer)));
+        self.context.net.watch(watched).await;
+    }
+
+    /// To whom our rooms want us to be connected.
+    async fn find_neighbours(&self) -> Result<BTreeSet<PeerId>, StoreError> {
+        let me = self.context.store.me();
+        let mut neighbours = BTreeSet::new();
+        for room in self.context.store.conversations().await?.into_iter().filter(|c| c.room.is_some()) {
+            let members: Vec<_> = room.members.iter().map(|(peer, _)| *peer).collect();
+            if members.contains(&me) {
+                neighbours.extend(mesh::neighbours(room.id, me, &members));
+            }
+        }
+        Ok(neighbours)
+    }
+
+    /// Somebody has come to a room or gone.
+    async fn update_neighbours(&mut self) {
+        match self.find_neighbours().await {
+            Ok(neighbours) if neighbours != self.neighbours => {
+                self.neighbours = neighbours;
+                self.watch().await;
+                self.seek().await;
+            }
+            Ok(_) => {}
+            Err(error) => self.emit(Event::Error { message: error.to_string() }).await,
+        }
+    }
+
+    /// Looks for the people for whom messages wait. In a large room others hand on what is for those who are no
+    /// neighbours.
+    async fn seek(&mut self) {
+        let waiting = match self.context.store.awaited(MAX_SOUGHT.0).await {
             Ok(waiting) => waiting,
             Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
         };
-        let recipients: BTreeSet<_> = waiting.iter().map(|unsent| unsent.recipient).collect();
-        let away = recipients.into_iter().filter(|peer| !self.sessions.contains_key(peer));
-        for peer in away.take(MAX_SOUGHT.1) {
-            self.context.net.seek(peer).await;
+        let is_sought = |awaited: &Awaited| {
+            let is_near = awaited.is_direct || self.neighbours.contains(&awaited.peer);
+            is_near && !self.sessions.contains_key(&awaited.peer)
+        };
+        let away: Vec<_> = waiting.into_iter().filter(is_sought).collect();
+        let first = self.sought * MAX_SOUGHT.1 % away.len().max(1);
+        for awaited in away.iter().cycle().skip(first).take(MAX_SOUGHT.1.min(away.len())) {
+            self.context.net.seek(awaited.peer).await;
         }
+        self.sought = self.sought.wrapping_add(1);
     }
 
     async fn pin(&self, key: PeerId) {
         let Some(target) = &self.server else { return };
         if let Err(error) = self.context.store.set_pin(&target.address, key).await {
             self.emit(Event::Error { message: format!("the server's key was not saved: {error}") }).await;
+        }
+    }
+
+    /// Remembers the way that works, to try it first the next time.
+    async fn save_route(&self, route: Route) {
+        let Some(target) = &self.server else { return };
+        if let Err(error) = self.context.store.set_setting(&route_setting(target), &route.to_string()).await {
+            self.emit(Event::Error { message: format!("the way to the server was not saved: {error}") })
+                .await;
         }
     }
 
@@ -249,7 +326,7 @@ impl Engine {
             let now_ms = (self.context.wall_clock)();
             let name = self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await?;
             if self.contacts.meet(peer) {
-                self.context.net.watch(self.contacts.to_vec()).await;
+                self.watch().await;
             }
             name
         };
@@ -259,10 +336,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether something that the user wrote waits for `peer`: then it is no stranger, whoever calls.
+    /// Whether `peer` is a member of a room, or something that the user wrote waits for it: then it is no stranger,
+    /// whoever calls.
     async fn awaits(&self, peer: PeerId) -> Result<bool, StoreError> {
-        let waiting = self.context.store.unsent(MAX_SOUGHT.0).await?;
-        Ok(waiting.iter().any(|unsent| unsent.recipient == peer))
+        Ok(self.neighbours.contains(&peer) || self.context.store.awaits(peer).await?)
     }
 
     /// Says once that strangers are no longer remembered.
@@ -306,6 +383,7 @@ impl Engine {
                 let message = format!("{} does not take the message {id}: {reason}", self.name_of(peer));
                 self.emit(Event::Error { message }).await;
             }
+            ExchangeEvent::Typing { conversation, .. } => self.handle_typing(conversation, peer).await,
             ExchangeEvent::Gap { missing, .. } => {
                 debug!(peer = %peer.short(), missing = missing.len(), "a message waits for earlier ones");
             }
@@ -330,10 +408,46 @@ impl Engine {
             let Some(last) = rows.last() else { return };
             self.shown = last.arrival;
             for message in rows {
-                let author =
-                    if message.own { self.context.name.clone() } else { self.name_of(message.author) };
-                self.emit(Event::Message { message, author }).await;
+                self.show(message).await;
             }
+        }
+    }
+
+    /// Tells of one message, and of what it changes.
+    async fn show(&mut self, message: MessageRow) {
+        let conversation = message.conversation;
+        if let Some(target) = message.content.target() {
+            let target = self.context.store.get(&[target]).await.unwrap_or_default().pop();
+            if let Some(target) = target.filter(|target| target.conversation == conversation) {
+                self.emit(Event::Changed { conversation, message: Some(Box::new(target)) }).await;
+            }
+            return;
+        }
+        let is_event = matches!(message.content, Content::Room(_));
+        let by = message.author;
+        let is_invitation = message.content == Content::Room(Act::Add(self.context.store.me()));
+        let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
+        self.emit(Event::Message { message, author }).await;
+        if is_event {
+            self.update_neighbours().await;
+            self.emit(Event::Changed { conversation, message: None }).await;
+        }
+        if is_invitation
+            && let Ok(Some(room)) = self.context.store.conversation(conversation).await
+            && room.members.contains(&(self.context.store.me(), Standing::Invited))
+        {
+            let name = room.room.map(|room| room.name).unwrap_or_default();
+            self.emit(Event::Invited { conversation, name, by }).await;
+        }
+    }
+
+    /// Only members type.
+    async fn handle_typing(&self, conversation: ConversationId, peer: PeerId) {
+        let found = self.context.store.conversation(conversation).await;
+        if let Ok(Some(found)) = found
+            && found.members.iter().any(|(member, _)| *member == peer)
+        {
+            self.emit(Event::Typing { conversation, peer }).await;
         }
     }
 }

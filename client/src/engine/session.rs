@@ -5,11 +5,13 @@ use common::frame::{self, Message as _};
 use common::identity::PeerId;
 use common::stun::check::Side;
 use common::text;
+use common::traversal::tcp::Offer;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::{mpsc, watch};
 
 use super::Event;
 use super::run::Context;
+use super::signals;
 use super::wire::{Candidates, Hello, MAX_CANDIDATES, StreamKind, ToPeer};
 use crate::log::exchange::{self, Exchange, ExchangeError, ExchangeEvent, WallClock};
 use crate::net::{Handshake, Link, close, words_of};
@@ -83,6 +85,7 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
         peer: link.peer,
         events,
         clock: WallClock(context.wall_clock),
+        typing: context.typing.clone(),
     };
     let exchange = exchange::run(exchange, log.1, log.0);
     let forward = async {
@@ -188,8 +191,8 @@ async fn open(connection: &Connection, kind: StreamKind) -> Result<Stream, Sessi
     Ok((send, recv))
 }
 
-/// The control stream: our greeting at once, our addresses when the handshake is complete, the peer's whenever
-/// they come.
+/// The control stream: our greeting at once, our addresses when the handshake is complete and whenever they change,
+/// the peer's whenever they come.
 async fn greet(
     context: &Context,
     link: &Link,
@@ -204,23 +207,51 @@ async fn greet(
     let hello = ToPeer::from(Hello { name: context.name.clone(), features: Vec::new() });
     send.write_all(&hello.to_bytes()).await.map_err(ended)?;
     complete(link).await?;
-    let mut addrs = context.net.local_candidates();
-    addrs.truncate(MAX_CANDIDATES);
-    send.write_all(&ToPeer::from(Candidates { addrs }).to_bytes()).await.map_err(ended)?;
-
+    let mut candidates = context.net.candidates();
+    candidates.mark_changed();
     let mut buffer = BytesMut::new();
+    let mut tcp_offers = link.tcp_offers.clone();
+    let mut signals = link.signals.lock().await;
     loop {
         while let Some(frame) =
             frame::take(&mut buffer).map_err(|error| SessionError::Protocol(error.to_string()))?
         {
             handle(context, link, frame, reports).await;
         }
-        match recv.read_chunk(READ_LEN, true).await {
+        let chunk = tokio::select! {
+            Some(signal) = signals.recv() => {
+                send.write_all(&signals::to_frame(signal).to_bytes()).await.map_err(ended)?;
+                continue;
+            }
+            offer = next_offer(&mut tcp_offers) => {
+                send.write_all(&ToPeer::from(offer).to_bytes()).await.map_err(ended)?;
+                continue;
+            }
+            Ok(()) = candidates.changed() => {
+                let mut addrs = candidates.borrow_and_update().clone();
+                addrs.truncate(MAX_CANDIDATES);
+                let frame = ToPeer::from(Candidates { addrs });
+                send.write_all(&frame.to_bytes()).await.map_err(ended)?;
+                continue;
+            }
+            chunk = recv.read_chunk(READ_LEN, true) => chunk,
+        };
+        match chunk {
             Ok(Some(chunk)) => buffer.extend_from_slice(&chunk.bytes),
             Ok(None) => return Err(SessionError::Protocol("the control stream was ended".to_owned())),
             Err(_) => return Err(SessionError::Connection),
         }
     }
+}
+
+/// What the network wants the peer to be told of TCP.
+async fn next_offer(offers: &mut watch::Receiver<Option<Offer>>) -> Offer {
+    while offers.changed().await.is_ok() {
+        if let Some(offer) = offers.borrow_and_update().clone() {
+            return offer;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn complete(link: &Link) -> Result<(), SessionError> {
@@ -243,6 +274,10 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
             addrs.truncate(MAX_CANDIDATES);
             context.net.add_candidates(link.peer, addrs).await;
         }
+        ToPeer::TcpOffer(offer) => context.net.handle_tcp_offer(link.peer, offer).await,
+        ToPeer::Nat(frame) => context.net.handle_signal(link.peer, &signals::nat(&frame)),
+        ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
+        ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use common::messages;
+use common::traversal::tcp::Offer;
 use serde::{Deserialize, Serialize};
 
 /// The largest control frame, in bytes of its body.
@@ -38,6 +39,42 @@ pub struct Candidates {
     pub addrs: Vec<SocketAddr>,
 }
 
+/// What the sender's NAT is, as far as it is known. Sent once the handshake is complete, and again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatFrame {
+    /// On what a mapping depends: 0 not known, 1 nothing but the socket, 2 not on the remote port, 3 on the remote
+    /// address, 4 on address and port.
+    pub mapping: u8,
+    /// How ports are chosen: 0 not known, 1 kept, 2 by a counter, 3 at random.
+    pub allocation: u8,
+    /// The counter's step.
+    #[serde(default)]
+    pub step: u16,
+    /// The lowest and the highest of the ports that random ones are from.
+    #[serde(default)]
+    pub range: (u16, u16),
+}
+
+/// The sender has made mappings towards the receiver's observed endpoint and wants checks at these of its ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AimFrame {
+    /// Ports that one of them has; at most 16 are looked at.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// The lowest and the highest of the ports among which many of them lie.
+    #[serde(default)]
+    pub range: Option<(u16, u16)>,
+}
+
+/// Where the counter of the sender's NAT stood a moment ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterFrame {
+    /// The counters of one round belong together.
+    pub round: u32,
+    /// The port that was given out last.
+    pub port: u16,
+}
+
 messages! {
     /// Frames of the control stream between peers.
     pub enum ToPeer (max MAX_FRAME_LEN) {
@@ -45,5 +82,13 @@ messages! {
         Hello(Hello) = 1,
         /// See [`Candidates`].
         Candidates(Candidates) = 2,
+        /// See [`Offer`].
+        TcpOffer(Offer) = 6,
+        /// See [`NatFrame`].
+        Nat(NatFrame) = 8,
+        /// See [`AimFrame`].
+        Aim(AimFrame) = 9,
+        /// See [`CounterFrame`].
+        Counter(CounterFrame) = 10,
     }
 }

@@ -6,6 +6,9 @@
 
 mod receive;
 mod send;
+mod syncing;
+
+pub use send::READ_MARKS;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,11 +16,11 @@ use std::time::Duration;
 use common::frame::FrameError;
 use common::identity::PeerId;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
-use super::id::MessageId;
+use super::id::{ConversationId, MessageId};
 use super::ingest::Invalid;
-use super::wire::{MAX_FRAME_LEN, RefuseReason};
+use super::wire::{HeadsHash, MAX_FRAME_LEN, RefuseReason};
 use crate::store::{MessageRow, State, Store, StoreError};
 
 /// Messages on their way that the other side has not acknowledged.
@@ -35,6 +38,12 @@ const MAX_WANTED_TOTAL: usize = 65_536;
 /// Notes from the receiving half to the sending one. An honest peer causes at most one for each message of the two
 /// windows, and one for each wanted id.
 const MAX_NOTES: usize = 2 * MAX_IN_FLIGHT + 2 * MAX_WANTED;
+/// Messages on their way of what the peer lacks of older times: the rest of the window is for new ones.
+const MAX_BACKLOG_IN_FLIGHT: usize = MAX_IN_FLIGHT / 2;
+/// How long news of a conversation's heads wait for more: what came meanwhile is told at once.
+const SUMMARY_DELAY: Duration = Duration::from_millis(300);
+/// Conversations of which the peer says something that are not known here and are asked for, in the life of a stream.
+const MAX_UNKNOWN: usize = 64;
 /// How long a sent message may stay unacknowledged before *sent* is made durable: on a quick path *delivered* comes
 /// first and saves a commit.
 const SENT_GRACE: Duration = Duration::from_millis(50);
@@ -73,6 +82,13 @@ pub enum ExchangeEvent {
         /// Why.
         reason: RefuseReason,
     },
+    /// The peer's user is typing.
+    Typing {
+        /// Where, as the peer says.
+        conversation: ConversationId,
+        /// Who.
+        peer: PeerId,
+    },
     /// The peer handed over something that can never be part of a conversation; it was told so.
     Invalid {
         /// The name of what it sent.
@@ -105,6 +121,9 @@ pub enum ExchangeError {
     /// The peer acknowledged, refused or sent more than it may before it reads.
     #[error("the peer does not keep to the window")]
     Window,
+    /// The peer tells of more conversations than anybody has.
+    #[error("the peer tells of too many conversations")]
+    TooManyConversations,
     /// A frame holds more ids than it may.
     #[error("a frame holds {0} ids")]
     TooManyIds(usize),
@@ -124,6 +143,8 @@ pub struct Exchange {
     pub events: mpsc::Sender<ExchangeEvent>,
     /// Unix time in milliseconds, for the time of arrival.
     pub clock: WallClock,
+    /// Tells where this user is typing.
+    pub typing: broadcast::Sender<ConversationId>,
 }
 
 /// Tells the wall time.
@@ -143,6 +164,12 @@ enum Note {
     Answer(Vec<MessageId>),
     /// The peer has committed, or refused, messages of this side.
     Settled(Vec<MessageId>),
+    /// What conversations come to at the peer's.
+    Theirs(Vec<(ConversationId, HeadsHash)>),
+    /// What the peer has of a conversation, and wants more of.
+    Has(ConversationId, Vec<MessageId>),
+    /// Something is missing of this conversation here, and it is not known what.
+    Compare(ConversationId),
 }
 
 /// What both halves of one stream share.

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Context of the key derivation that names a direct conversation.
 const DIRECT_CONTEXT: &str = "hobnob 2025 direct conversation v1";
 
+/// Context of the key derivation that names a room.
+const ROOM_CONTEXT: &str = "hobnob 2026 room v1";
+
 /// Names a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConversationId(#[serde(with = "serde_bytes")] [u8; 32]);
@@ -24,6 +27,14 @@ impl ConversationId {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         let pair = [low.as_bytes().as_slice(), high.as_bytes()].concat();
         Self(blake3::derive_key(DIRECT_CONTEXT, &pair))
+    }
+
+    /// The room that this creation makes: nobody else can make another of the same id.
+    #[must_use]
+    pub fn room(creator: PeerId, label_ms: u64, nonce: u64, name: &str) -> Self {
+        let fields: [&[u8]; 4] =
+            [creator.as_bytes(), &label_ms.to_be_bytes(), &nonce.to_be_bytes(), name.as_bytes()];
+        Self(blake3::derive_key(ROOM_CONTEXT, &fields.concat()))
     }
 }
 

@@ -55,6 +55,12 @@ pub enum Invalid {
     /// The author is no member of the conversation.
     #[error("the author is not a member of the conversation")]
     AuthorNotMember,
+    /// The author may not do this, as far as the message's own past goes.
+    #[error("the author may not do this in the room")]
+    NotAllowed,
+    /// The room has had as many events as it may have.
+    #[error("the room cannot change any more")]
+    TooManyEvents,
     /// A parent belongs to another conversation.
     #[error("a parent belongs to another conversation")]
     ForeignParent,
@@ -78,6 +84,12 @@ pub trait Graph {
     /// # Errors
     /// Whatever goes wrong underneath; so with all methods here.
     fn find(&mut self, id: MessageId) -> Result<Option<Known>, Self::Error>;
+
+    /// Whether the author may say this, by what is in the message's past; all its parents are delivered.
+    ///
+    /// # Errors
+    /// See [`Graph::find`].
+    fn admit(&mut self, message: &SignedMessage) -> Result<Result<(), Invalid>, Self::Error>;
 
     /// Makes a message part of its conversation; all its parents are.
     ///
@@ -115,7 +127,7 @@ pub struct Ingest {
     pub delivered: Vec<SignedMessage>,
 }
 
-/// Takes in one message, whose signature was checked and whose author is a member, and everything that waited for
+/// Takes in one message, whose signature was checked, and everything that waited for
 /// it.
 ///
 /// # Errors
@@ -133,13 +145,25 @@ pub fn ingest<G: Graph>(graph: &mut G, message: SignedMessage) -> Result<Ingest,
         };
         return Ok(Ingest { outcome, delivered: Vec::new() });
     }
-    if let Err(invalid) = parents.judge(&message) {
+    if let Err(invalid) = judge(graph, &parents, &message)? {
         abandon_all(graph, id)?;
         return Ok(Ingest { outcome: Outcome::Invalid(invalid), delivered: Vec::new() });
     }
     graph.deliver(&message)?;
     let delivered = release_all(graph, message)?;
     Ok(Ingest { outcome: Outcome::Delivered, delivered })
+}
+
+/// The verdict once all parents are delivered.
+fn judge<G: Graph>(
+    graph: &mut G,
+    parents: &Parents,
+    message: &SignedMessage,
+) -> Result<Result<(), Invalid>, G::Error> {
+    match parents.judge(message) {
+        Ok(()) => graph.admit(message),
+        invalid => Ok(invalid),
+    }
 }
 
 /// What is known of the parents of one message.
@@ -173,7 +197,7 @@ impl Parents {
         Ok(parents)
     }
 
-    /// The verdict once all parents are delivered.
+    /// Whether the place in the graph is right.
     fn judge(&self, message: &SignedMessage) -> Result<(), Invalid> {
         if self.foreign {
             return Err(Invalid::ForeignParent);
@@ -194,7 +218,8 @@ fn release_all<G: Graph>(graph: &mut G, first: SignedMessage) -> Result<Vec<Sign
         let mut free = graph.release(delivered[next].id())?;
         free.sort_by_key(SignedMessage::order);
         for message in free {
-            if Parents::look_up(graph, &message)?.judge(&message).is_ok() {
+            let parents = Parents::look_up(graph, &message)?;
+            if judge(graph, &parents, &message)?.is_ok() {
                 graph.deliver(&message)?;
                 delivered.push(message);
             } else {

@@ -11,14 +11,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use common::identity::{Identity, PeerId, SIGNATURE_LEN};
 
+use super::content::{Content, MAX_BODY_LEN};
 use super::id::{ConversationId, MessageId};
+use super::reader::Reader;
+use super::room::Act;
 
 /// First byte of every message of this format.
 pub const VERSION: u8 = 1;
-/// Longest text, in bytes of UTF-8.
-pub const MAX_TEXT_LEN: usize = 16 * 1024;
-/// Longest body of any kind, also of kinds that later versions add.
-pub const MAX_BODY_LEN: usize = 32 * 1024;
 /// Parents that one message may name. Honest members of a direct conversation never need more than two.
 pub const MAX_PARENTS: usize = 16;
 /// The greatest depth: far above what a conversation reaches, and safe in every signed 64-bit integer and `f64`.
@@ -33,57 +32,6 @@ pub const MAX_SIGNED_LEN: usize = FIXED_LEN + MAX_PARENTS * 32 + MAX_BODY_LEN;
 /// What is signed is this and then the bytes before the signature, so that no other use of the key can be taken
 /// for a message.
 const SIGN_CONTEXT: &[u8] = b"hobnob message v1\0";
-
-/// Kind byte of [`Content::Text`].
-const KIND_TEXT: u8 = 1;
-
-/// What a message says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// Plain text, at most [`MAX_TEXT_LEN`] bytes.
-    Text(String),
-    /// A kind that this version does not know: kept, passed on, and shown as such.
-    Unknown {
-        /// The kind byte.
-        kind: u8,
-        /// The body, at most [`MAX_BODY_LEN`] bytes.
-        body: Bytes,
-    },
-}
-
-impl Content {
-    /// The kind byte.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::Text(_) => KIND_TEXT,
-            Self::Unknown { kind, .. } => *kind,
-        }
-    }
-
-    /// The body as it is signed.
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Unknown { body, .. } => body,
-        }
-    }
-
-    fn parse(kind: u8, body: Bytes) -> Result<Self, MessageError> {
-        let max = if kind == KIND_TEXT { MAX_TEXT_LEN } else { MAX_BODY_LEN };
-        if body.len() > max {
-            return Err(MessageError::TooLong { len: body.len(), max });
-        }
-        match kind {
-            KIND_TEXT => {
-                let text = std::str::from_utf8(&body).map_err(|_| MessageError::NotUtf8)?;
-                Ok(Self::Text(text.to_owned()))
-            }
-            _ => Ok(Self::Unknown { kind, body }),
-        }
-    }
-}
 
 /// Where a message stands in everybody's view of a conversation: by depth, then label, then id. Total, and the same
 /// for all.
@@ -147,6 +95,12 @@ pub enum MessageError {
     /// A text that is not UTF-8.
     #[error("the text is not UTF-8")]
     NotUtf8,
+    /// A body that is not what its kind asks for.
+    #[error("the body is not what its kind asks for")]
+    Body,
+    /// A creation that has parents, or whose room is called otherwise.
+    #[error("the creation is not that of this room")]
+    Creation,
     /// Too many parents, or not in strictly ascending order.
     #[error("the parents are too many or not in order")]
     Parents,
@@ -210,7 +164,7 @@ impl Message {
         }
         out.put_u8(self.content.kind());
         out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-        out.put_slice(body);
+        out.put_slice(&body);
         out
     }
 
@@ -225,6 +179,12 @@ impl Message {
         }
         if self.label_ms > MAX_LABEL_MS {
             return Err(MessageError::Label(self.label_ms));
+        }
+        if let Content::Room(Act::Create { name }) = &self.content {
+            let room = ConversationId::room(self.author, self.label_ms, self.nonce, name);
+            if has_parents || self.conversation != room {
+                return Err(MessageError::Creation);
+            }
         }
         Ok(self)
     }
@@ -261,7 +221,7 @@ impl SignedMessage {
         if bytes.len() > MAX_SIGNED_LEN {
             return Err(MessageError::TooLong { len: bytes.len(), max: MAX_SIGNED_LEN });
         }
-        let mut reader = Reader { bytes: bytes.clone() };
+        let mut reader = Reader::new(bytes.clone());
         let version = reader.u8()?;
         if version != VERSION {
             return Err(MessageError::Version(version));
@@ -279,9 +239,7 @@ impl SignedMessage {
         let len = u32::from_be_bytes(reader.array()?);
         let body = reader.take(usize::try_from(len).map_err(|_| MessageError::Length)?)?;
         reader.take(SIGNATURE_LEN)?;
-        if !reader.bytes.is_empty() {
-            return Err(MessageError::Length);
-        }
+        reader.end()?;
         let content = Content::parse(kind, body)?;
         let message = Message { conversation, author, parents, depth, label_ms, nonce, content }.check()?;
         Ok(Self { id: MessageId::of(&bytes), message, bytes })
@@ -317,6 +275,12 @@ impl SignedMessage {
         DisplayOrder { depth: self.message.depth, label_ms: self.message.label_ms, id: self.id }
     }
 
+    /// What it says.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        &self.message.content
+    }
+
     /// The content, without the rest.
     #[must_use]
     pub fn into_content(self) -> Content {
@@ -326,33 +290,6 @@ impl SignedMessage {
 
 fn signed_part(unsigned: &[u8]) -> Vec<u8> {
     [SIGN_CONTEXT, unsigned].concat()
-}
-
-/// Reads a message from front to back.
-struct Reader {
-    bytes: Bytes,
-}
-
-impl Reader {
-    fn take(&mut self, len: usize) -> Result<Bytes, MessageError> {
-        if self.bytes.len() < len {
-            return Err(MessageError::Length);
-        }
-        Ok(self.bytes.split_to(len))
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
-        let taken = self.take(N)?;
-        taken.as_ref().try_into().map_err(|_| MessageError::Length)
-    }
-
-    fn u8(&mut self) -> Result<u8, MessageError> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u64(&mut self) -> Result<u64, MessageError> {
-        self.array().map(u64::from_be_bytes)
-    }
 }
 
 #[cfg(test)]

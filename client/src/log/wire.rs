@@ -3,7 +3,7 @@
 use common::messages;
 use serde::{Deserialize, Serialize};
 
-use super::id::MessageId;
+use super::id::{ConversationId, MessageId};
 use super::ingest::Invalid;
 use super::message::{MAX_SIGNED_LEN, MessageError};
 
@@ -58,6 +58,8 @@ impl RefuseReason {
     pub const NOT_MEMBER: Self = Self(4);
     /// The depth or the parents are wrong.
     pub const GRAPH: Self = Self(5);
+    /// The author may not do this in the room.
+    pub const NOT_ALLOWED: Self = Self(6);
 }
 
 impl From<&Invalid> for RefuseReason {
@@ -69,6 +71,7 @@ impl From<&Invalid> for RefuseReason {
             Invalid::UnknownConversation | Invalid::BearerNotMember | Invalid::AuthorNotMember => {
                 Self::NOT_MEMBER
             }
+            Invalid::NotAllowed | Invalid::TooManyEvents => Self::NOT_ALLOWED,
             Invalid::ForeignParent | Invalid::Depth { .. } => Self::GRAPH,
         }
     }
@@ -81,10 +84,61 @@ impl std::fmt::Display for RefuseReason {
             Self::VERSION => f.write_str("the other side does not read this format"),
             Self::SIGNATURE => f.write_str("its signature is wrong"),
             Self::NOT_MEMBER => f.write_str("somebody is not a member of the conversation"),
+            Self::NOT_ALLOWED => f.write_str("its author may not do this in the room"),
             Self::GRAPH => f.write_str("its place in the conversation is wrong"),
             Self(code) => write!(f, "reason {code}"),
         }
     }
+}
+
+/// What the heads of a conversation come to: equal for two members who have the same messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadsHash(#[serde(with = "serde_bytes")] [u8; 16]);
+
+impl HeadsHash {
+    /// The hash of these heads, in whatever order.
+    #[must_use]
+    pub fn of(mut heads: Vec<MessageId>) -> Self {
+        heads.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        for head in heads {
+            hasher.update(head.as_bytes());
+        }
+        let mut hash = [0; 16];
+        hasher.finalize_xof().fill(&mut hash);
+        Self(hash)
+    }
+}
+
+/// What conversations come to that the sender of this frame shares with the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// At most [`MAX_IDS`].
+    pub conversations: Vec<(ConversationId, HeadsHash)>,
+}
+
+/// The sender of this frame has these messages of a conversation, with all that is above them, and wants what it
+/// lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Heads and some others; at most [`MAX_IDS`]. Empty: it has nothing.
+    pub ids: Vec<MessageId>,
+}
+
+/// The user has read these messages of the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// At most [`MAX_IDS`].
+    pub ids: Vec<MessageId>,
+}
+
+/// The user is typing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typing {
+    /// Where.
+    pub conversation: ConversationId,
 }
 
 messages! {
@@ -98,6 +152,14 @@ messages! {
         Want(Want) = 3,
         /// See [`Refuse`].
         Refuse(Refuse) = 4,
+        /// See [`Summary`].
+        Summary(Summary) = 5,
+        /// See [`Have`].
+        Have(Have) = 6,
+        /// See [`Read`].
+        Read(Read) = 7,
+        /// See [`Typing`].
+        Typing(Typing) = 8,
     }
 }
 
@@ -110,7 +172,13 @@ mod tests {
     fn largest_frames_fit() {
         let carry = LogFrame::from(Carry { bytes: vec![7; MAX_SIGNED_LEN] });
         let ack = LogFrame::from(Ack { ids: vec![MessageId::of(b"x"); MAX_IDS] });
-        for frame in [carry, ack] {
+        let have = LogFrame::from(Have {
+            conversation: ConversationId::from_bytes([1; 32]),
+            ids: vec![MessageId::of(b"x"); MAX_IDS],
+        });
+        let summary = (ConversationId::from_bytes([1; 32]), HeadsHash::of(Vec::new()));
+        let summary = LogFrame::from(Summary { conversations: vec![summary; MAX_IDS] });
+        for frame in [carry, ack, have, summary] {
             assert_eq!(take(&mut frame.to_bytes().into()).unwrap(), Some(frame));
         }
     }

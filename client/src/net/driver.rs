@@ -1,11 +1,13 @@
 //! The task that owns the network: it waits, decides with [`Peers`], and carries out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::code::{Meetings, Outcome};
 use common::control::{
-    self, Connect, End, Failed, FailedReason, Introduce, Lobby, Presence, Register, SessionId, ToClient,
-    Watch,
+    self, Connect, End, Failed, FailedReason, Introduce, Lobby, Observed, Presence, Register, SessionId,
+    ToClient, Watch,
 };
 use common::identity::PeerId;
 use common::stun::check::Side;
@@ -18,14 +20,15 @@ use tracing::{debug, info, warn};
 
 use super::handshake::{self, Credentials, Progress, Reporter, Step};
 use super::mux::{Introduction, Via};
+use super::news::News;
 use super::peers::{self, Attempt, Current, Peer, Peers};
 use super::server::{self, FromServer, ServerError, ServerLink};
 use super::socket::MuxSocket;
-use super::{Command, Config, Event, Handshake, Link, clock, close, tuning};
+use super::{Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, tcp, tuning};
 
 /// Reports of tasks that wait.
 const QUEUE_LEN: usize = 64;
-/// First wait before the server is tried again; doubled with each failure.
+/// Longest first wait before the server is tried again; doubled with each failure.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const MAX_RECONNECT: Duration = Duration::from_secs(30);
@@ -60,6 +63,8 @@ enum Wake {
     Progress(Progress),
     Closed(PeerId, u64, quinn::ConnectionError),
     Incoming(Box<Option<Incoming>>),
+    Network,
+    Mapped,
     Socket,
     Timer,
 }
@@ -98,10 +103,14 @@ pub(crate) async fn run(
     endpoint: Endpoint,
     socket: Arc<MuxSocket>,
     mut commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    publishers: Publishers,
 ) {
     let (outboxes, mut inboxes) = boxes();
     let now = clock::now();
+    let mut tasks = JoinSet::new();
+    let mut changes = config.surroundings.changes.clone().listen(&mut tasks);
+    let port = socket.local_addrs().iter().find(|local| local.is_ipv4()).map_or(0, SocketAddr::port);
+    let mapping = config.surroundings.port_mapping.clone().keep(port, changes.clone(), &mut tasks);
     let mut driver = Driver {
         credentials: Credentials::new(&config.identity),
         server: if config.server.is_some() { Server::Waiting(now) } else { Server::None },
@@ -112,16 +121,25 @@ pub(crate) async fn run(
         watched: Vec::new(),
         lobby: None,
         server_failures: 0,
+        registered_at: None,
         attempts: 0,
         next_asks: now,
+        meetings: Meetings::new(config.identity.peer_id()),
         relayed_rtt: ASSUMED_RTT,
+        server_doubt: None,
+        candidates: publishers.candidates,
+        mapping,
         config,
         outboxes,
-        events,
-        tasks: JoinSet::new(),
+        news: Arc::default(),
+        tasks,
     };
+    let news = Arc::clone(&driver.news);
+    driver.tasks.spawn(async move { news.forward(publishers.events).await });
+    driver.publish_candidates();
+    let mut mapped = driver.mapping.mapped.clone();
     loop {
-        driver.handle_timeout(clock::now()).await;
+        driver.handle_timeout(clock::now());
         let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
         let timer = async {
             match timeout {
@@ -136,6 +154,8 @@ pub(crate) async fn run(
             Some(progress) = inboxes.progress.recv() => Wake::Progress(progress),
             Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
+            () = change::next(&mut changes) => Wake::Network,
+            Ok(()) = mapped.changed() => Wake::Mapped,
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
@@ -159,16 +179,23 @@ struct Driver {
     socket: Arc<MuxSocket>,
     peers: Peers,
     server: Server,
+    /// Connections to the server in a row that failed or did not hold.
     server_failures: u32,
+    registered_at: Option<Instant>,
+    /// The connection to the server may not have survived a change of the network.
+    server_doubt: Option<ServerDoubt>,
+    candidates: watch::Sender<Vec<SocketAddr>>,
+    mapping: Keeper,
     watched: Vec<PeerId>,
     lobby: Option<LobbyWish>,
     attempts: u64,
     /// When the server may be asked for introductions of connected peers again.
     next_asks: Instant,
     relayed_rtt: Duration,
+    meetings: Meetings,
     rng: StdRng,
     outboxes: Outboxes,
-    events: mpsc::Sender<Event>,
+    news: Arc<News>,
     tasks: JoinSet<()>,
 }
 
@@ -186,60 +213,74 @@ impl Driver {
                 let _ = done.send(());
                 return false;
             }
-            Wake::Command(Some(command)) => self.handle_command(now, command).await,
+            Wake::Command(Some(command)) => self.handle_command(now, command),
             Wake::FromServer(report) => match *report {
-                FromServer::Frame(frame) => self.handle_frame(now, frame).await,
-                FromServer::Down(error) => self.handle_server_down(now, error).await,
+                FromServer::Rerouted(route, address) => self.handle_rerouted(route, address),
+                FromServer::Frame(frame) => self.handle_frame(now, frame),
+                FromServer::Down(error) => self.handle_server_down(now, error),
             },
             Wake::ServerResult(result) => match *result {
-                Ok(link) => self.handle_server_up(now, link).await,
-                Err(error) => self.handle_server_down(now, error).await,
+                Ok(link) => self.handle_server_up(now, link),
+                Err(error) => self.handle_server_down(now, error),
             },
-            Wake::Progress(progress) => self.handle_progress(now, progress).await,
-            Wake::Closed(peer, attempt, error) => self.handle_closed(now, peer, attempt, &error).await,
+            Wake::Progress(progress) => self.handle_progress(now, progress),
+            Wake::Closed(peer, attempt, error) => self.handle_closed(now, peer, attempt, &error),
             Wake::Incoming(incoming) => match *incoming {
                 Some(incoming) => self.handle_incoming(now, incoming),
                 // The endpoint is gone, and with it everything.
                 None => return false,
             },
+            Wake::Mapped => self.handle_mapped(),
+            Wake::Network => self.handle_network_change(now),
             Wake::Socket | Wake::Timer => {}
         }
         true
     }
 
-    async fn emit(&self, event: Event) {
-        // Without an engine there is nobody left to tell.
-        let _ = self.events.send(event).await;
+    fn emit(&self, event: Event) {
+        self.news.push(event);
     }
 
     fn timeout(&self) -> Option<Instant> {
         let server = if let Server::Waiting(at) = self.server { Some(at) } else { None };
         let asks = self.peers.reintroduction().map(|at| at.max(self.next_asks));
-        [server, asks, self.peers.timeout(), self.lobby_deadline()].into_iter().flatten().min()
+        [
+            server,
+            asks,
+            self.peers.timeout(),
+            self.lobby_deadline(),
+            self.server_doubt.as_ref().map(|doubt| doubt.until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    async fn handle_timeout(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         self.socket.handle_timeout();
         while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
             if let Some(peer) = self.peers.get(change.peer) {
-                match change.via {
-                    Via::Relay => peer.want_reintroduction(now),
-                    Via::Udp | Via::Lan => peer.handle_direct(),
-                }
+                peer.handle_via(now, change.via);
             }
-            self.emit(Event::Path(change)).await;
+            self.emit(Event::Path(change));
+        }
+        while let Some((id, signal)) = self.socket.with_mux(super::mux::Mux::poll_signal) {
+            if let Some(current) = self.peers.get(id).and_then(|peer| peer.current.as_ref()) {
+                let _ = current.signals.try_send(signal);
+            }
         }
         if let Server::Waiting(at) = self.server
             && at <= now
         {
             self.connect_to_server();
         }
+        self.settle_server_doubt(now);
         self.introduce_again(now);
         self.leave_absent_partner(now);
         let due: Vec<_> =
             self.peers.iter_mut().filter_map(|(id, peer)| peer.take_redial(now).then_some(id)).collect();
         for peer in due {
-            self.dial(now, peer).await;
+            self.dial(now, peer);
         }
         for (id, mut peer) in self.peers.sweep(now) {
             self.socket.with_mux(|mux| mux.remove_peer(id));
@@ -271,7 +312,7 @@ impl Driver {
         }
     }
 
-    async fn handle_command(&mut self, now: Instant, command: Command) {
+    fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Watch(peers) => {
                 self.watched = peers;
@@ -281,14 +322,22 @@ impl Driver {
                 self.lobby = waiting.then_some(LobbyWish { except, paired: None });
                 self.send_lobby();
             }
-            Command::Dial(peer) => self.dial(now, peer).await,
-            Command::Seek(peer) => self.seek(now, peer).await,
+            Command::Dial(peer) => self.dial(now, peer),
+            Command::Seek(peer) => self.seek(now, peer),
             Command::Candidates { peer, addrs } => self.add_candidates(now, peer, &addrs),
+            Command::TcpOffer { peer, offer } => {
+                let current = self.peers.get(peer).and_then(|peer| peer.current.as_ref());
+                if let Some(tcp) = current.and_then(|current| current.tcp.as_ref()) {
+                    tcp.handle_offer(offer);
+                }
+            }
             Command::Disconnect(peer) => {
                 if let Some(current) = self.peers.get(peer).and_then(|peer| peer.current.as_ref()) {
                     current.connection.close(VarInt::from_u32(close::BYE), b"");
                 }
             }
+            Command::OfferCode(secret) => self.start_code(|meetings| meetings.offer(secret)),
+            Command::ClaimCode(code) => self.start_code(|meetings| meetings.claim(&code)),
             Command::Shutdown(_) => {}
         }
     }
@@ -345,3 +394,8 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
 
 mod connections;
 mod control_link;
+mod roaming;
+
+use roaming::ServerDoubt;
+
+use super::portmap::Keeper;

@@ -5,28 +5,33 @@
 //! packets back. It decides and remembers; what it wants sent it hands out as [`Outgoing`] values. It reads no
 //! clock and owns no socket.
 
+mod hard;
+mod peer;
+mod socket_id;
+mod streams;
+mod turns;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::address::{PEERS, canonical};
 use common::control::{CheckKey, SessionId};
 use common::identity::PeerId;
-use common::relay::{self, EcnBits, Unwrapper, Wrapper};
+use common::relay::{self, EcnBits};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
-use common::traversal::{self, Agent, Event, Route, Tier};
+use common::traversal::prober::{Place, Prober};
+use common::traversal::tcp::StreamId;
+use common::traversal::{self, Agent, Event, Route, Signal};
 
 use super::congestion::PathGeneration;
+use hard::Network;
+use peer::Peer;
+pub(crate) use socket_id::SocketId;
+use streams::Streams;
 
-/// Prefix of the virtual addresses: a unique local range (RFC 4193) that never appears on a wire.
-const VIRTUAL_PREFIX: [u8; 8] = [0xfd, b'h', b'o', b'b', b'n', b'o', b'b', 0];
-/// Port of all virtual addresses.
-const VIRTUAL_PORT: u16 = 1;
-/// Packets up to this size may take the relay even if no direct path has carried so much yet.
-const RELAYED_LEN: usize = 1280;
-/// Packets sent last that are sent again on a new path, so that the sender's timer need not fire.
-const REPLAYED: usize = 2;
 /// Introductions of one peer whose relay is listened to.
 const MAX_SESSIONS: usize = 4;
 /// Source addresses under which one peer is known.
@@ -43,8 +48,12 @@ const EARLY_LIFETIME: Duration = Duration::from_secs(1);
 /// Something to put on a wire.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// A datagram from our socket.
-    Datagram(traversal::Transmit),
+    /// A datagram from one of our sockets, or a packet for the TCP connection that its address stands for.
+    Datagram(SocketId, SocketAddr, Vec<u8>),
+    /// The socket is not needed any more.
+    Close(SocketId),
+    /// Nor is any of this peer's.
+    CloseAll(u32),
     /// A frame for the relay, already wrapped.
     Relayed(Bytes),
     /// The same, of a packet that went out directly too: not worth queueing for.
@@ -81,27 +90,8 @@ pub enum Via {
     Udp,
     /// Directly over UDP within the local network.
     Lan,
-}
-
-#[derive(Debug)]
-struct Peer {
-    id: PeerId,
-    agent: Agent,
-    addr: SocketAddr,
-    sessions: VecDeque<SessionId>,
-    sources: VecDeque<SocketAddr>,
-    generation: Arc<PathGeneration>,
-    wrapper: Wrapper,
-    /// Each peer has its own, so that one who sends lone halves spoils nobody else's.
-    unwrapper: Unwrapper,
-    newest: VecDeque<(EcnBits, Vec<u8>)>,
-    /// The largest packet that a direct path has carried; larger ones are not put on the relay.
-    largest_direct: usize,
-    /// The direct path that packets count on; `None` for the relay, also beside a direct path in doubt.
-    primary: Option<SocketAddr>,
-    /// The direct path in doubt and the generation that it had.
-    doubted: Option<(SocketAddr, u64)>,
-    was_direct: bool,
+    /// Directly over TCP.
+    Tcp,
 }
 
 /// See the module.
@@ -112,6 +102,7 @@ pub(crate) struct Mux {
     by_session: HashMap<SessionId, u32>,
     by_key: HashMap<KeyName, u32>,
     by_source: HashMap<SocketAddr, u32>,
+    streams: Streams,
     next_tag: u32,
     servers: Vec<SocketAddr>,
     max_frame: usize,
@@ -120,6 +111,8 @@ pub(crate) struct Mux {
     early: VecDeque<(Instant, Bytes)>,
     outgoing: Vec<Outgoing>,
     changes: VecDeque<PathChange>,
+    network: Network,
+    signals: VecDeque<(PeerId, Signal)>,
 }
 
 /// An introduction, as the multiplexer needs it.
@@ -135,16 +128,16 @@ pub(crate) struct Introduction<'a> {
 /// Where one outgoing transmit goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To this real address.
-    Direct(SocketAddr),
-    /// Nowhere but the relay, and that has been seen to.
-    Relayed,
+    /// From this socket to this real address.
+    Direct(SocketId, SocketAddr),
+    /// Over the relay or a TCP connection, and that has been seen to.
+    Handed,
 }
 
 impl Mux {
     /// Packets from `servers` pass as they are.
     pub(crate) fn set_servers(&mut self, servers: &[SocketAddr]) {
-        self.servers = servers.iter().map(|server| unmap(*server)).collect();
+        self.servers = servers.iter().map(|server| canonical(*server)).collect();
     }
 
     /// Frames for the relay may have this many bytes.
@@ -167,9 +160,11 @@ impl Mux {
     pub(crate) fn remove_peer(&mut self, peer: PeerId) {
         let Some(tag) = self.by_id.remove(&peer) else { return };
         self.peers.remove(&tag);
+        self.outgoing.push(Outgoing::CloseAll(tag));
         self.by_session.retain(|_, owner| *owner != tag);
         self.by_key.retain(|_, owner| *owner != tag);
         self.by_source.retain(|_, owner| *owner != tag);
+        self.streams.forget(tag);
     }
 
     /// Forgets where `peer` was reached and under which keys: it has started anew, somewhere. Its virtual address and
@@ -178,6 +173,7 @@ impl Mux {
         let Some(tag) = self.by_id.get(&peer).copied() else { return };
         let Some(peer) = self.peers.get_mut(&tag) else { return };
         peer.agent = Agent::new(tag, seed);
+        self.outgoing.push(Outgoing::CloseAll(tag));
         peer.sources.clear();
         peer.newest.clear();
         peer.was_direct = false;
@@ -194,7 +190,7 @@ impl Mux {
 
     /// The peer behind a virtual address.
     pub(crate) fn peer_at(&self, addr: SocketAddr) -> Option<PeerId> {
-        self.peers.get(&tag_of(addr)?).map(|peer| peer.id)
+        self.peers.get(&PEERS.tag(addr)?).map(|peer| peer.id)
     }
 
     /// The session over which packets for `peer` are relayed from now on; older ones are still listened to.
@@ -246,7 +242,20 @@ impl Mux {
         self.add_session(introduction.peer, introduction.session);
         let name = KeyName(introduction.session.0);
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
+        let Some(tag) = self.by_id.get(&introduction.peer).copied() else { return };
+        self.tell_nat(now, tag);
+        let server_is_loopback = self.has_loopback_server();
+        let mut endpoints = introduction.endpoints.iter().map(|addr| canonical(*addr));
+        if let Some(peer) = self.peers.get_mut(&tag)
+            && let Some(endpoint) = endpoints.find(|addr| traversal::may_check(*addr, server_is_loopback))
+        {
+            peer.agent.introduce(now, endpoint);
+        }
         self.add_candidates(now, introduction.peer, introduction.endpoints);
+    }
+
+    pub(crate) fn has_loopback_server(&self) -> bool {
+        self.servers.iter().any(|server| server.ip().is_loopback())
     }
 
     /// Accepts checks of `peer` under `key`.
@@ -269,10 +278,10 @@ impl Mux {
 
     /// Tries `addrs` as ways to `peer`, as far as checks to them are allowed.
     pub(crate) fn add_candidates(&mut self, now: Instant, peer: PeerId, addrs: &[SocketAddr]) {
-        let server_is_loopback = self.servers.iter().any(|server| server.ip().is_loopback());
+        let server_is_loopback = self.has_loopback_server();
         let Some(tag) = self.by_id.get(&peer).copied() else { return };
         let Some(peer) = self.peers.get_mut(&tag) else { return };
-        for addr in addrs.iter().map(|addr| unmap(*addr)) {
+        for addr in addrs.iter().map(|addr| canonical(*addr)) {
             if traversal::may_check(addr, server_is_loopback) {
                 peer.agent.add_candidate(now, addr);
             }
@@ -282,11 +291,18 @@ impl Mux {
 
     /// The network under this machine has changed.
     pub(crate) fn handle_network_change(&mut self, now: Instant) {
-        let tags: Vec<_> = self.by_id.values().copied().collect();
-        for tag in tags {
-            if let Some(peer) = self.peers.get_mut(&tag) {
-                peer.agent.handle_network_change(now);
-            }
+        let ids: Vec<_> = self.by_id.keys().copied().collect();
+        for id in ids {
+            self.doubt(now, id);
+        }
+    }
+
+    /// The paths to `peer` may not work any more: it asked to be introduced again.
+    pub(crate) fn doubt(&mut self, now: Instant, peer: PeerId) {
+        if let Some(peer) = self.peer_mut(peer) {
+            peer.agent.handle_network_change(now);
+        }
+        if let Some(tag) = self.by_id.get(&peer).copied() {
             self.settle(tag);
         }
     }
@@ -304,23 +320,32 @@ impl Mux {
         contents: &[u8],
         segment: usize,
     ) -> Destination {
-        let Some(tag) = tag_of(to) else { return Destination::Relayed };
-        let Some(peer) = self.peers.get_mut(&tag) else { return Destination::Relayed };
+        let Some(tag) = PEERS.tag(to) else { return Destination::Handed };
+        let Some(peer) = self.peers.get_mut(&tag) else { return Destination::Handed };
         peer.agent.handle_sent(now);
         let route = peer.agent.route();
-        if let Some(remote) = route.direct() {
-            peer.largest_direct = peer.largest_direct.max(segment.min(contents.len()));
+        if let Some(way) = route.direct() {
             peer.remember(ecn, contents, segment);
+            let is_stream = StreamId::of(way.remote).is_some();
+            if is_stream {
+                peer.send_on_stream(&mut self.outgoing, way.remote, contents, segment);
+            } else {
+                peer.largest_direct = peer.largest_direct.max(segment.min(contents.len()));
+            }
             if let Route::Both(_) = route {
                 peer.relay(&mut self.outgoing, Outgoing::Spare, self.max_frame, ecn, contents, segment);
             }
             self.settle(tag);
-            return Destination::Direct(remote);
+            return if is_stream {
+                Destination::Handed
+            } else {
+                Destination::Direct(SocketId::of(tag, way.local), way.remote)
+            };
         }
         peer.remember(ecn, contents, segment);
         peer.relay(&mut self.outgoing, Outgoing::Relayed, self.max_frame, ecn, contents, segment);
         self.settle(tag);
-        Destination::Relayed
+        Destination::Handed
     }
 
     /// The address under which QUIC knows the sender of a datagram from `from`; `None` drops it.
@@ -331,16 +356,28 @@ impl Mux {
         self.peers.get(self.by_source.get(&from)?).map(|peer| peer.addr)
     }
 
-    /// A STUN datagram came in. Returns whether it was a check of one of the peers.
-    pub(crate) fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
+    /// A STUN datagram came to `socket`. Returns whether it was a check of one of the peers.
+    pub(crate) fn handle_stun(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         let tag = match check::claim(datagram) {
             Some(Claim::Request(name, _)) => self.by_key.get(&name).copied(),
             Some(Claim::Response(id)) => Some(Agent::tag_of(id)),
             None => None,
         };
-        let Some(tag) = tag else { return false };
+        // Sockets are not shared but for the main one.
+        let Some((tag, local)) = tag.and_then(|tag| Some((tag, socket.name_for(tag)?))) else { return false };
+        if tag == socket_id::PROBER {
+            self.network.prober.handle_response(now, local, from, datagram);
+            self.settle_prober(now);
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(&tag) else { return false };
-        let valid = peer.agent.handle_datagram(now, from, datagram);
+        let valid = peer.agent.handle_datagram(now, local, from, datagram);
         self.settle(tag);
         valid
     }
@@ -369,6 +406,8 @@ impl Mux {
 
     /// Lets time pass for all agents.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.network.prober.handle_timeout(now);
+        self.settle_prober(now);
         let due: Vec<_> = self
             .peers
             .iter()
@@ -379,13 +418,15 @@ impl Mux {
             if let Some(peer) = self.peers.get_mut(&tag) {
                 peer.agent.handle_timeout(now);
             }
+            self.share_turn(now, tag);
             self.settle(tag);
         }
     }
 
     /// When [`Mux::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| peer.agent.poll_timeout()).min()
+        let agents = self.peers.values().filter_map(|peer| peer.agent.poll_timeout());
+        agents.chain(self.network.prober.poll_timeout()).min()
     }
 
     /// Whether a relayed packet waits for QUIC.
@@ -408,9 +449,9 @@ impl Mux {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// Whether a path has changed.
-    pub(crate) fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+    /// Whether a path has changed, or an agent has something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.changes.is_empty() || !self.signals.is_empty()
     }
 
     /// The next change of a path.
@@ -420,14 +461,15 @@ impl Mux {
 
     /// How packets for `peer` travel now.
     pub(crate) fn path_of(&self, peer: PeerId) -> Option<PathChange> {
-        self.peers.get(self.by_id.get(&peer)?).map(Peer::path)
+        self.peers.get(self.by_id.get(&peer)?).map(|peer| peer.path(&self.streams))
     }
 
     /// Carries out what an agent wants after an input.
     fn settle(&mut self, tag: u32) {
         let Some(peer) = self.peers.get_mut(&tag) else { return };
         while let Some(transmit) = peer.agent.poll_transmit() {
-            self.outgoing.push(Outgoing::Datagram(transmit));
+            let socket = SocketId::of(tag, transmit.local);
+            self.outgoing.push(Outgoing::Datagram(socket, transmit.to, transmit.bytes));
         }
         while let Some(event) = peer.agent.poll_event() {
             match event {
@@ -442,142 +484,18 @@ impl Mux {
                         self.by_source.remove(&oldest);
                     }
                 }
+                Event::Signal(signal) => self.signals.push_back((peer.id, signal)),
+                Event::Released(local) => self.outgoing.push(Outgoing::Close(SocketId::of(tag, local))),
                 Event::Routed(route) => {
                     peer.handle_route(route, &mut self.outgoing, self.max_frame);
                     // Only the newest counts, so that a reader who is late finds no more than one for each peer.
                     self.changes.retain(|change| change.peer != peer.id);
-                    self.changes.push_back(peer.path());
+                    self.changes.push_back(peer.path(&self.streams));
                     peer.was_direct |= route.direct().is_some();
                 }
             }
         }
     }
-}
-
-impl Peer {
-    fn new(id: PeerId, tag: u32, seed: u64) -> Self {
-        Self {
-            id,
-            agent: Agent::new(tag, seed),
-            addr: virtual_addr(tag),
-            sessions: VecDeque::new(),
-            sources: VecDeque::new(),
-            generation: Arc::default(),
-            wrapper: Wrapper::default(),
-            unwrapper: Unwrapper::default(),
-            newest: VecDeque::new(),
-            largest_direct: 0,
-            primary: None,
-            doubted: None,
-            was_direct: false,
-        }
-    }
-
-    fn path(&self) -> PathChange {
-        let remote = self.agent.route().direct();
-        let via = remote.map_or(Via::Relay, |addr| match traversal::tier(addr) {
-            Tier::Lan => Via::Lan,
-            Tier::Public => Via::Udp,
-        });
-        let rtt = remote.and_then(|addr| self.agent.rtt(addr));
-        PathChange { peer: self.id, via, remote, rtt }
-    }
-
-    /// Keeps the newest packets of a transmit for [`Peer::handle_route`].
-    fn remember(&mut self, ecn: EcnBits, contents: &[u8], segment: usize) {
-        let count = contents.len().div_ceil(segment.max(1));
-        for packet in contents.chunks(segment.max(1)).skip(count.saturating_sub(REPLAYED)) {
-            // The oldest buffer is used again: this happens for every transmit.
-            let oldest = if self.newest.len() == REPLAYED { self.newest.pop_front() } else { None };
-            let mut buffer = oldest.map_or_else(Vec::new, |(_, buffer)| buffer);
-            buffer.clear();
-            buffer.extend_from_slice(packet);
-            self.newest.push_back((ecn, buffer));
-        }
-    }
-
-    /// Puts packets on the relay, but for those that another path might not carry: QUIC must not learn from the
-    /// relay that they pass.
-    fn relay(
-        &mut self,
-        outgoing: &mut Vec<Outgoing>,
-        kind: fn(Bytes) -> Outgoing,
-        max_frame: usize,
-        ecn: EcnBits,
-        contents: &[u8],
-        segment: usize,
-    ) {
-        let Some(session) = self.sessions.back() else { return };
-        let limit = RELAYED_LEN.max(self.largest_direct);
-        for packet in contents.chunks(segment.max(1)).filter(|packet| packet.len() <= limit) {
-            outgoing.extend(self.wrapper.wrap(*session, ecn, packet, max_frame).map(kind));
-        }
-    }
-
-    /// Chooses the congestion controller for `route`. While a direct path is in doubt nothing but the relay can be
-    /// counted on, so that a fresh controller takes over: the old one's window belongs to a path of another size
-    /// and would flood the relay. If the doubt was wrong, the old one goes on.
-    fn follow(&mut self, route: Route) {
-        let primary = if let Route::Direct(addr) = route { Some(addr) } else { None };
-        if self.primary != primary {
-            match (self.doubted, primary) {
-                (Some((addr, generation)), Some(primary)) if addr == primary => {
-                    self.generation.resume(generation);
-                }
-                _ => {
-                    let before = self.generation.advance();
-                    self.doubted = self.primary.map(|addr| (addr, before));
-                }
-            }
-            self.primary = primary;
-        }
-        if let Route::Direct(_) | Route::Relay = route {
-            self.doubted = None;
-        }
-    }
-
-    /// Packets take another route: the congestion controller changes with it, and the newest packets are sent again,
-    /// for they may have been lost with the old one.
-    fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
-        self.follow(route);
-        let newest = self.newest.clone();
-        for (ecn, packet) in newest {
-            match route {
-                Route::Relay | Route::Both(_) => {
-                    self.relay(outgoing, Outgoing::Relayed, max_frame, ecn, &packet, packet.len());
-                }
-                Route::Direct(to) if self.was_direct => {
-                    outgoing.push(Outgoing::Datagram(traversal::Transmit { to, bytes: packet.to_vec() }));
-                }
-                Route::Direct(_) => {}
-            }
-        }
-    }
-}
-
-fn virtual_addr(tag: u32) -> SocketAddr {
-    let mut octets = [0; 16];
-    octets[..8].copy_from_slice(&VIRTUAL_PREFIX);
-    octets[12..].copy_from_slice(&tag.to_be_bytes());
-    SocketAddr::new(IpAddr::V6(octets.into()), VIRTUAL_PORT)
-}
-
-/// The peer's tag in a virtual address; `None` if the address is a real one.
-fn tag_of(addr: SocketAddr) -> Option<u32> {
-    let IpAddr::V6(ip) = addr.ip() else { return None };
-    let octets = ip.octets();
-    let tag = octets[12..].try_into().ok()?;
-    octets.starts_with(&VIRTUAL_PREFIX).then(|| u32::from_be_bytes(tag))
-}
-
-/// Whether `addr` stands for a peer rather than for a real place.
-pub(crate) fn is_virtual(addr: SocketAddr) -> bool {
-    tag_of(addr).is_some()
-}
-
-/// The IPv4 address inside a v4-mapped one; other addresses as they are.
-pub(crate) fn unmap(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// The address as QUIC sees it: our socket looks like an IPv6 one, so IPv4 is v4-mapped.

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use common::control::{InstanceId, SessionId};
 use common::identity::PeerId;
 use common::stun::check::Side;
+use common::traversal::Signal;
 use quinn::Connection;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::Handshake;
+use super::mux::Via;
+use super::{Handshake, tcp};
 
 /// Peers that are connected or being connected at the same time.
 pub(crate) const MAX_PEERS: usize = 256;
@@ -41,6 +43,10 @@ pub(crate) struct Current {
     pub(crate) attempt: u64,
     pub(crate) side: Side,
     pub(crate) handshake: watch::Sender<Handshake>,
+    /// What the traversal agents say to each other; what finds no room is lost, and said again or not needed.
+    pub(crate) signals: mpsc::Sender<Signal>,
+    /// Looks for a way over TCP; `None` where that is not wanted.
+    pub(crate) tcp: Option<tcp::Handle>,
 }
 
 /// A connection being made. Its task ends with it, so that there is never more than one for each peer.
@@ -167,8 +173,25 @@ impl Peer {
         self.reintroduce_at = Some(self.reintroduce_at.map_or(earliest, |at| at.min(earliest)));
     }
 
+    /// Packets take another way.
+    pub(crate) fn handle_via(&mut self, now: Instant, via: Via) {
+        match via {
+            Via::Relay => self.want_reintroduction(now),
+            Via::Udp | Via::Lan | Via::Tcp => self.handle_direct(),
+        }
+        if let Some(tcp) = self.current.as_ref().and_then(|current| current.tcp.as_ref()) {
+            tcp.set_via(via);
+        }
+    }
+
+    /// Our address has changed: the next introduction waits for nothing that went before.
+    pub(crate) fn handle_network_change(&mut self, now: Instant) {
+        self.reintroductions = 0;
+        self.reintroduce_at = Some(now);
+    }
+
     /// A direct path works again.
-    pub(crate) fn handle_direct(&mut self) {
+    fn handle_direct(&mut self) {
         self.reintroductions = 0;
         self.reintroduce_at = None;
     }

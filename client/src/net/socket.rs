@@ -1,10 +1,12 @@
 //! The socket under QUIC: a thin adapter between quinn and the [`Mux`].
 //!
-//! It shows quinn one IPv6 socket. Below are one real socket per address family and the relay, which is the
-//! control connection to the server: a connection of the same quinn endpoint.
+//! It shows quinn one IPv6 socket. Below are one real socket per address family, the relay, which is the control
+//! connection to the server: a connection of the same quinn endpoint, and the tunnels that may carry that one.
 //!
 //! Locks: quinn holds a connection's lock while it calls [`AsyncUdpSocket::try_send`], so nothing here may touch a
 //! connection while it holds the multiplexer.
+
+mod extra;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,18 +14,24 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use common::address;
 use common::demux::{self, Kind};
+use common::traversal::tcp::StreamId;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::Notify;
 
+use super::carriers::{Carriers, Sent};
 use super::clock;
-use super::mux::{self, Destination, Mux, Outgoing};
+use super::mux::{self, Destination, Mux, Outgoing, SocketId};
+use super::tcp::StreamTable;
 use super::tuning::RELAY_BUFFER;
+use extra::Extras;
+pub use extra::{Bind, BindExtra};
 
 /// Bytes that may wait for the relay when a packet is sent there beside a direct path in doubt. A transfer at the
 /// direct path's rate must not fill the relay's queue before the relay is all there is.
@@ -33,8 +41,12 @@ const SPARE_QUEUE: usize = 32 << 10;
 pub(crate) struct MuxSocket {
     mux: Mutex<Mux>,
     links: Vec<Arc<dyn AsyncUdpSocket>>,
+    extras: Extras,
     server: Mutex<Option<quinn::Connection>>,
+    carriers: Mutex<Carriers>,
     reader: Mutex<Option<Waker>>,
+    /// The TCP connections to peers.
+    pub(super) streams: StreamTable,
     /// Rung when a path has changed or the agents' timer has moved forward.
     pub(crate) changed: Notify,
     armed: Mutex<Option<Instant>>,
@@ -51,13 +63,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl MuxSocket {
-    /// A socket over `links`: at least one, at most one of each address family.
-    pub(crate) fn new(links: Vec<Arc<dyn AsyncUdpSocket>>) -> Arc<Self> {
+    /// A socket over `links`: at least one, at most one of each address family. `bind` makes more.
+    pub(crate) fn new(links: Vec<Arc<dyn AsyncUdpSocket>>, bind: BindExtra) -> Arc<Self> {
         Arc::new(Self {
             mux: Mutex::default(),
             links,
+            extras: Extras::new(bind),
             server: Mutex::default(),
+            carriers: Mutex::default(),
             reader: Mutex::default(),
+            streams: StreamTable::default(),
             changed: Notify::new(),
             armed: Mutex::default(),
         })
@@ -69,6 +84,30 @@ impl MuxSocket {
         let result = work(&mut mux);
         self.settle(mux);
         result
+    }
+
+    /// Works on the ways of the control connection.
+    pub(crate) fn with_carriers<T>(&self, work: impl FnOnce(&mut Carriers) -> T) -> T {
+        work(&mut lock(&self.carriers))
+    }
+
+    /// A packet came out of the tunnel that QUIC knows by `addr`.
+    pub(crate) fn handle_tunnelled(&self, addr: SocketAddr, packet: Bytes) {
+        lock(&self.carriers).handle_tunnelled(addr, packet);
+        self.wake_reader();
+    }
+
+    /// Sends a datagram that may get lost.
+    pub(crate) fn send_datagram(&self, to: SocketAddr, contents: &[u8]) {
+        // Why it is not sent now makes no difference.
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: None };
+        let _ = self.send_on_link(&transmit);
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = lock(&self.reader).take() {
+            reader.wake();
+        }
     }
 
     /// Relayed packets go through `connection` from now on, or nowhere.
@@ -84,6 +123,12 @@ impl MuxSocket {
     pub(crate) fn handle_relayed(&self, frame: &Bytes) {
         let now = clock::now();
         self.with_mux(|mux| mux.handle_relayed(now, frame));
+    }
+
+    /// A packet came over a TCP connection to a peer.
+    pub(crate) fn handle_stream_packet(&self, id: StreamId, packet: Bytes) {
+        let now = clock::now();
+        self.with_mux(|mux| mux.handle_stream_packet(now, id, packet));
     }
 
     /// When the agents want [`MuxSocket::handle_timeout`]. Remembered, so that `changed` rings only when the timer
@@ -110,11 +155,11 @@ impl MuxSocket {
     fn settle(&self, mut mux: MutexGuard<'_, Mux>) {
         let outgoing = if mux.has_outgoing() { mux.take_outgoing() } else { Vec::new() };
         let timeout = mux.poll_timeout();
-        let has_news = mux.has_changes();
+        let has_news = mux.has_news();
         let has_received = mux.has_received();
         drop(mux);
-        if has_received && let Some(reader) = lock(&self.reader).take() {
-            reader.wake();
+        if has_received {
+            self.wake_reader();
         }
         let is_earlier = match (timeout, *lock(&self.armed)) {
             (Some(timeout), Some(armed)) => timeout < armed,
@@ -133,29 +178,49 @@ impl MuxSocket {
         let server = lock(&self.server).clone();
         for item in outgoing {
             match item {
-                Outgoing::Datagram(transmit) => {
-                    // A check that cannot be sent now is a check that was lost: the schedule sends another.
-                    let _ = self.send_on_link(transmit.to, None, &transmit.bytes, None);
+                Outgoing::Datagram(_, to, contents) if StreamId::of(to).is_some() => {
+                    self.streams.send(to, contents);
                 }
+                Outgoing::Datagram(socket, to, contents) => {
+                    let transmit = Transmit {
+                        destination: to,
+                        ecn: None,
+                        contents: &contents,
+                        segment_size: None,
+                        src_ip: None,
+                    };
+                    // A check that cannot be sent now is a check that was lost: the schedule sends another.
+                    let _ = self.send(socket, &transmit);
+                }
+                Outgoing::Close(id) => self.extras.retain(|open| open != id),
+                Outgoing::CloseAll(peer) => self.extras.retain(|id| !id.is_owned_by(peer)),
                 Outgoing::Relayed(frame) => relay(server.as_ref(), frame, 0),
                 Outgoing::Spare(frame) => relay(server.as_ref(), frame, RELAY_BUFFER - SPARE_QUEUE),
             }
         }
     }
 
-    fn send_on_link(
-        &self,
-        to: SocketAddr,
-        ecn: Option<EcnCodepoint>,
-        contents: &[u8],
-        segment_size: Option<usize>,
-    ) -> io::Result<()> {
-        let to = mux::unmap(to);
+    fn send(&self, socket: SocketId, transmit: &Transmit<'_>) -> io::Result<()> {
+        if socket == SocketId::Main {
+            return self.send_on_link(transmit);
+        }
+        let Ok((link, was_open)) = self.extras.get(socket, transmit.destination) else { return Ok(()) };
+        if !was_open {
+            // It is not read from before the reader comes round.
+            self.wake_reader();
+        }
+        // A full buffer of such a socket loses packets: the writer waits for the links alone.
+        let _ = link.try_send(transmit);
+        Ok(())
+    }
+
+    fn send_on_link(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let to = address::canonical(transmit.destination);
         let of_family = |link: &&Arc<dyn AsyncUdpSocket>| {
             link.local_addr().is_ok_and(|local| local.is_ipv4() == to.is_ipv4())
         };
         let Some(link) = self.links.iter().find(of_family) else { return Ok(()) };
-        match link.try_send(&Transmit { destination: to, ecn, contents, segment_size, src_ip: None }) {
+        match link.try_send(&Transmit { destination: to, src_ip: None, ..transmit.clone() }) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             // An unreachable network, a refused packet, a full interface: lost, as any packet may be.
             Ok(()) | Err(_) => Ok(()),
@@ -169,34 +234,35 @@ impl MuxSocket {
         let destination =
             self.with_mux(|mux| mux.handle_send(now, transmit.destination, ecn, transmit.contents, segment));
         match destination {
-            Destination::Direct(to) => {
-                self.send_on_link(to, transmit.ecn, transmit.contents, transmit.segment_size)
+            Destination::Direct(socket, to) => {
+                self.send(socket, &Transmit { destination: to, src_ip: None, ..transmit.clone() })
             }
-            Destination::Relayed => Ok(()),
+            Destination::Handed => Ok(()),
         }
     }
 
-    /// Hands relayed packets to QUIC, one per buffer.
+    /// Hands relayed and tunnelled packets to QUIC, one per buffer.
     fn read_queue(&self, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
-        let mut mux = lock(&self.mux);
+        let (mut mux, mut carriers) = (lock(&self.mux), lock(&self.carriers));
         let mut count = 0;
         for (buf, meta) in bufs.iter_mut().zip(metas) {
-            let Some(received) = mux.poll_received() else { break };
-            let len = received.packet.len().min(buf.len());
-            buf[..len].copy_from_slice(&received.packet[..len]);
-            let ecn = EcnCodepoint::from_bits(received.ecn);
-            *meta = RecvMeta { addr: received.from, len, stride: len, ecn, dst_ip: None };
+            let relayed = mux.poll_received().map(|relayed| (relayed.from, relayed.packet, relayed.ecn));
+            let tunnelled = || carriers.poll_received().map(|(from, packet)| (from, packet, 0));
+            let Some((addr, packet, ecn)) = relayed.or_else(tunnelled) else { break };
+            let len = packet.len().min(buf.len());
+            buf[..len].copy_from_slice(&packet[..len]);
+            *meta = RecvMeta { addr, len, stride: len, ecn: EcnCodepoint::from_bits(ecn), dst_ip: None };
             count += 1;
         }
         count
     }
 
-    /// Takes checks out of what a link received, renames the senders that are peers and drops strangers.
-    fn sort(&self, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
+    /// Takes checks out of what a socket received, renames the senders that are peers and drops strangers.
+    fn sort(&self, socket: SocketId, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
         let now = clock::now();
         let mut mux = lock(&self.mux);
         for (buf, meta) in bufs.iter_mut().zip(metas) {
-            let from = mux::unmap(meta.addr);
+            let from = address::canonical(meta.addr);
             let len = meta.len.min(buf.len());
             let mut stun = VecDeque::new();
             let mut kept =
@@ -209,10 +275,12 @@ impl MuxSocket {
                     Kind::Other => false,
                 });
             for datagram in stun {
-                mux.handle_stun(now, from, &datagram);
+                if !mux.handle_stun(now, socket, from, &datagram) {
+                    lock(&self.carriers).handle_stun(from, &datagram);
+                }
             }
             match mux.source(from) {
-                Some(addr) => meta.addr = addr,
+                Some(addr) => meta.addr = lock(&self.carriers).known_as(from).unwrap_or(addr),
                 None => kept = 0,
             }
             meta.len = kept;
@@ -239,11 +307,17 @@ impl AsyncUdpSocket for MuxSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if mux::is_virtual(transmit.destination) {
-            self.send_to_peer(transmit)
-        } else {
-            self.send_on_link(transmit.destination, transmit.ecn, transmit.contents, transmit.segment_size)
+        if address::PEERS.tag(transmit.destination).is_some() {
+            return self.send_to_peer(transmit);
         }
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let sent = lock(&self.carriers).handle_send(transmit.destination, transmit.contents, segment);
+        let to = match sent {
+            Some(Sent::Tunnelled) => return Ok(()),
+            Some(Sent::Udp(server)) => server,
+            None => transmit.destination,
+        };
+        self.send_on_link(&Transmit { destination: to, ..transmit.clone() })
     }
 
     fn poll_recv(
@@ -260,7 +334,7 @@ impl AsyncUdpSocket for MuxSocket {
         for link in &self.links {
             match link.poll_recv(cx, bufs, metas) {
                 Poll::Ready(Ok(count)) => {
-                    self.sort(&mut bufs[..count], &mut metas[..count]);
+                    self.sort(SocketId::Main, &mut bufs[..count], &mut metas[..count]);
                     return Poll::Ready(Ok(count));
                 }
                 // Nobody listens where a packet of ours went: not this socket's trouble.
@@ -271,7 +345,9 @@ impl AsyncUdpSocket for MuxSocket {
                 Poll::Pending => {}
             }
         }
-        Poll::Pending
+        let (socket, count) = ready!(self.extras.poll_recv(cx, bufs, metas));
+        self.sort(socket, &mut bufs[..count], &mut metas[..count]);
+        Poll::Ready(Ok(count))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

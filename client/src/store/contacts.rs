@@ -55,7 +55,7 @@ pub struct Meeting {
     pub endpoints: Option<Vec<SocketAddr>>,
 }
 
-fn cut(name: &str) -> String {
+pub(super) fn cut(name: &str) -> String {
     name.chars().take(MAX_NAME_CHARS).collect()
 }
 
@@ -104,18 +104,22 @@ pub(super) fn list(conn: &Connection) -> Result<Vec<Contact>, StoreError> {
     rows(query, [], contact)
 }
 
-/// Contacts whom `text` can mean: by whole name if there are any, else by the beginning of the key.
+/// Contacts whom `text` can mean: by whole name if there are any, else by the beginning of the name or the key.
 pub(super) fn find(conn: &Connection, text: &str) -> Result<Vec<Contact>, StoreError> {
     let all = list(conn)?;
     let wanted = text.to_lowercase();
-    let named = |contact: &&Contact| {
-        [&contact.own_name, &contact.given_name].iter().any(|name| name.to_lowercase() == wanted)
+    let is_named = |contact: &Contact, matches: &dyn Fn(&str) -> bool| {
+        [&contact.own_name, &contact.given_name].iter().any(|name| matches(&name.to_lowercase()))
     };
-    let by_name: Vec<_> = all.iter().filter(named).cloned().collect();
+    let by_name: Vec<_> =
+        all.iter().filter(|contact| is_named(contact, &|name| name == wanted)).cloned().collect();
     if !by_name.is_empty() || wanted.is_empty() {
         return Ok(by_name);
     }
-    Ok(all.into_iter().filter(|contact| contact.peer.to_string().starts_with(&wanted)).collect())
+    let begins = |contact: &Contact| {
+        is_named(contact, &|name| name.starts_with(&wanted)) || contact.peer.to_string().starts_with(&wanted)
+    };
+    Ok(all.into_iter().filter(begins).collect())
 }
 
 /// The key that is pinned for a server.

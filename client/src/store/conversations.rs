@@ -4,19 +4,45 @@ use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StoreError;
-use super::sql::{conversation_id, limit, message_id, peer, rows, run};
-use crate::log::{ConversationId, Head, MessageId};
+use super::rooms::standing;
+use super::sql::{conversation_id, limit, message_id, peer, rows, run, uint};
+use crate::log::{ConversationId, Head, MessageId, Standing};
 
 /// `conversations.kind` of a direct conversation.
 const DIRECT: i64 = 1;
+
+/// Unread messages of one conversation that are counted.
+pub const MAX_UNREAD: usize = 1000;
 
 /// A conversation, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its name.
     pub id: ConversationId,
-    /// Its members, this user among them.
-    pub members: Vec<PeerId>,
+    /// What a room is called; `None` for a direct conversation. Anything: made safe before it is shown.
+    pub room: Option<RoomNames>,
+    /// Who belongs to it, ascending; this user among them, unless put out.
+    pub members: Vec<(PeerId, Standing)>,
+    /// Texts of others that were not read here; counted up to [`MAX_UNREAD`].
+    pub unread: usize,
+}
+
+impl Conversation {
+    /// The other one of a direct conversation.
+    #[must_use]
+    pub fn other(&self, me: PeerId) -> Option<PeerId> {
+        let other = || self.members.iter().map(|(peer, _)| *peer).find(|peer| *peer != me);
+        if self.room.is_none() { other() } else { None }
+    }
+}
+
+/// What a room is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomNames {
+    /// Its name; empty while its creation is missing.
+    pub name: String,
+    /// What it is about; may be empty.
+    pub topic: String,
 }
 
 /// The row of a conversation.
@@ -26,7 +52,7 @@ pub(super) fn row(conn: &Connection, id: ConversationId) -> Result<Option<i64>, 
 }
 
 /// The row of a conversation; a direct one of `me` and `other` is made if it is new.
-pub(super) fn find_or_make(
+pub(super) fn find_or_make_direct(
     conn: &Connection,
     id: ConversationId,
     me: PeerId,
@@ -39,8 +65,7 @@ pub(super) fn find_or_make(
         Some(other) if other != me && ConversationId::direct(me, other) == id => {}
         _ => return Ok(None),
     }
-    run(conn, "INSERT INTO conversations (id, kind) VALUES (?1, ?2)", params![id.as_bytes(), DIRECT])?;
-    let row = conn.last_insert_rowid();
+    let row = make(conn, id, DIRECT)?;
     for member in [Some(me), other].into_iter().flatten() {
         let insert = "INSERT INTO members (conversation, peer) VALUES (?1, ?2)";
         run(conn, insert, params![row, member.as_bytes()])?;
@@ -48,21 +73,63 @@ pub(super) fn find_or_make(
     Ok(Some(row))
 }
 
+/// Makes a conversation without members.
+pub(super) fn make(conn: &Connection, id: ConversationId, kind: i64) -> Result<i64, StoreError> {
+    run(conn, "INSERT INTO conversations (id, kind) VALUES (?1, ?2)", params![id.as_bytes(), kind])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// How many rooms are here to which `me` does not belong.
+pub(super) fn count_foreign(conn: &Connection, me: PeerId) -> Result<usize, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT count(*) FROM conversations c WHERE c.kind = ?1
+         AND NOT EXISTS (SELECT 1 FROM members b WHERE b.conversation = c.row AND b.peer = ?2)",
+    )?;
+    let count = query.query_row(params![super::rooms::ROOM, me.as_bytes()], |row| row.get(0))?;
+    Ok(usize::try_from(uint(count)).unwrap_or(usize::MAX))
+}
+
 pub(super) fn is_member(conn: &Connection, conversation: i64, peer: PeerId) -> Result<bool, StoreError> {
     let mut query = conn.prepare_cached("SELECT 1 FROM members WHERE conversation = ?1 AND peer = ?2")?;
     Ok(query.exists(params![conversation, peer.as_bytes()])?)
 }
 
-/// All conversations.
-pub(super) fn list(conn: &Connection) -> Result<Vec<Conversation>, StoreError> {
-    let query = conn.prepare_cached("SELECT row, id FROM conversations ORDER BY row")?;
-    let found: Vec<(i64, ConversationId)> =
-        rows(query, [], |row| Ok((row.get(0)?, conversation_id(row, 1)?)))?;
-    let with_members = |(row, id)| Ok(Conversation { id, members: members(conn, row)? });
+/// All conversations, oldest first, or one alone.
+pub(super) fn list(
+    conn: &Connection,
+    me: PeerId,
+    only: Option<ConversationId>,
+) -> Result<Vec<Conversation>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT c.row, c.id, c.kind, r.name, r.topic, (SELECT count(*) FROM (
+            SELECT 1 FROM messages m WHERE m.conversation = c.row AND m.kind = 1 AND m.row > c.read_row
+            AND m.author <> ?1 LIMIT ?2))
+         FROM conversations c LEFT JOIN rooms r ON r.conversation = c.row
+         WHERE ?3 IS NULL OR c.id = ?3 ORDER BY c.row",
+    )?;
+    let only = only.map(|id| *id.as_bytes());
+    let found = rows(query, params![me.as_bytes(), limit(MAX_UNREAD), only], |row| {
+        let room: Option<RoomNames> = match row.get(2)? {
+            DIRECT => None,
+            _ => Some(RoomNames {
+                name: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+                topic: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+            }),
+        };
+        let unread = usize::try_from(uint(row.get(5)?)).unwrap_or(usize::MAX);
+        Ok((row.get(0)?, Conversation { id: conversation_id(row, 1)?, room, members: Vec::new(), unread }))
+    })?;
+    let with_members = |(row, found): (i64, Conversation)| {
+        let query =
+            conn.prepare_cached("SELECT peer, standing FROM members WHERE conversation = ?1 ORDER BY peer")?;
+        let members = rows(query, params![row], |row| Ok((peer(row, 0)?, standing(row.get(1)?))))?;
+        Ok(Conversation { members, ..found })
+    };
     found.into_iter().map(with_members).collect()
 }
 
-fn members(conn: &Connection, conversation: i64) -> Result<Vec<PeerId>, StoreError> {
+/// Who belongs to a conversation, the invited among them.
+pub(super) fn members(conn: &Connection, conversation: i64) -> Result<Vec<PeerId>, StoreError> {
     let query = conn.prepare_cached("SELECT peer FROM members WHERE conversation = ?1 ORDER BY peer")?;
     rows(query, params![conversation], |row| peer(row, 0))
 }
@@ -74,7 +141,7 @@ pub(super) fn heads(conn: &Connection, conversation: i64) -> Result<Vec<Head>, S
          WHERE h.conversation = ?1",
     )?;
     rows(query, params![conversation], |row| {
-        Ok(Head { id: message_id(row, 0)?, depth: super::sql::uint(row.get(1)?), author: peer(row, 2)? })
+        Ok(Head { id: message_id(row, 0)?, depth: uint(row.get(1)?), author: peer(row, 2)? })
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use common::identity::PeerId;
 use rusqlite::ErrorCode;
 
+use crate::log::ingest::Invalid;
 use crate::log::{ConversationId, MessageError};
 
 /// Why the store did not do what it was asked. Unless said otherwise nothing of the request was done, and the store
@@ -61,6 +62,12 @@ pub enum StoreError {
     /// Somebody who is addressed is no member of the conversation.
     #[error("{0} is not a member of the conversation")]
     NotMember(PeerId),
+    /// The room does not allow this to this user.
+    #[error("the room does not allow this: {0}")]
+    NotAllowed(Invalid),
+    /// The message is on its way already, or others build on it.
+    #[error("the message cannot be cancelled any more; delete it instead")]
+    NotPending,
     /// There is no such contact.
     #[error("there is no contact {0}")]
     UnknownContact(PeerId),

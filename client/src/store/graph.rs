@@ -5,10 +5,13 @@ use std::collections::{BTreeSet, BinaryHeap};
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::conversations;
 use super::error::StoreError;
+use super::rooms;
 use super::sql::{conversation_id, int, message_id, rows, run, signed, uint};
-use crate::log::ingest::{Graph, Known};
-use crate::log::{MessageId, SignedMessage};
+use super::walk::{self, Node};
+use crate::log::ingest::{Graph, Invalid, Known};
+use crate::log::{Content, MessageId, SignedMessage};
 
 /// Messages of one bearer that may wait for their parents at a time. Honest peers send parents first.
 pub const MAX_WAITING: usize = 1024;
@@ -47,6 +50,10 @@ impl Graph for SqlGraph<'_> {
         }
         let mut query = self.conn.prepare_cached("SELECT 1 FROM waiting WHERE id = ?1")?;
         Ok(query.exists(params![id.as_bytes()])?.then_some(Known::Waiting))
+    }
+
+    fn admit(&mut self, message: &SignedMessage) -> Result<Result<(), Invalid>, StoreError> {
+        admit(self.conn, self.conversation, message)
     }
 
     fn deliver(&mut self, message: &SignedMessage) -> Result<(), StoreError> {
@@ -113,6 +120,24 @@ impl SqlGraph<'_> {
     }
 }
 
+/// Whether the author may say this here, as far as the message's past goes.
+pub(super) fn admit(
+    conn: &Connection,
+    conversation: i64,
+    message: &SignedMessage,
+) -> Result<Result<(), Invalid>, StoreError> {
+    if rooms::is_room(conn, conversation)? {
+        return rooms::admit(conn, message);
+    }
+    Ok(match message.content() {
+        _ if !conversations::is_member(conn, conversation, message.author())? => {
+            Err(Invalid::AuthorNotMember)
+        }
+        Content::Room(_) => Err(Invalid::NotAllowed),
+        _ => Ok(()),
+    })
+}
+
 /// Makes a message part of its conversation: its row, its edges, the heads and the author's tips. Its parents are
 /// there. Returns its row.
 pub(super) fn insert(
@@ -154,14 +179,14 @@ pub(super) fn insert(
     }
     run(conn, "INSERT INTO heads (conversation, message) VALUES (?1, ?2)", params![conversation, row])?;
     move_tips(conn, conversation, content.author, row, &parents)?;
+    if let Some(target) = message.content().target() {
+        let insert = "INSERT INTO changes (target, message) VALUES (?1, ?2)";
+        run(conn, insert, params![target.as_bytes(), row])?;
+    }
+    if rooms::is_room(conn, conversation)? {
+        rooms::place(conn, conversation, row, message)?;
+    }
     Ok(row)
-}
-
-/// A message on the way up the graph; the deepest is looked at first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Node {
-    depth: u64,
-    row: i64,
 }
 
 /// Makes `row` a tip of its author in place of those from which it descends; any other is a fork.
@@ -212,11 +237,7 @@ fn unrelated(conn: &Connection, tips: &[Node], parents: &[Node]) -> Result<Vec<N
         if seen.len() > MAX_WALK {
             return Ok(Vec::new());
         }
-        let query = conn.prepare_cached(
-            "SELECT m.row, m.depth FROM edges e JOIN messages m ON m.row = e.parent WHERE e.child = ?1",
-        )?;
-        let above =
-            rows(query, params![node.row], |row| Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) }))?;
+        let above = walk::parents(conn, node.row)?;
         queue.extend(above.into_iter().filter(|node| seen.insert(node.row)));
     }
     Ok(left.into_iter().collect())

@@ -1,8 +1,10 @@
 //! What was said, in the order that everybody sees.
 
+use bytes::Bytes;
 use common::identity::PeerId;
 use rusqlite::{Connection, Row, params};
 
+use super::changes::{self, Marks};
 use super::conversations;
 use super::error::StoreError;
 use super::outbox::{self, State};
@@ -24,8 +26,10 @@ pub struct MessageRow {
     pub order: DisplayOrder,
     /// When it got here, by this machine's clock.
     pub received_ms: u64,
-    /// What it says.
+    /// What it says, with the author's edits.
     pub content: Content,
+    /// What became of it since.
+    pub marks: Marks,
     /// How far it got towards each recipient; empty unless this user wrote it.
     pub states: Vec<(PeerId, State)>,
 }
@@ -63,10 +67,16 @@ pub struct Selection {
     pub limit: usize,
 }
 
+/// Holds for messages `m` that no removal hides.
+pub(super) const VISIBLE: &str = "NOT EXISTS (SELECT 1 FROM shadows s JOIN removals r ON r.event = s.removal
+    WHERE s.message = m.row AND r.holds)";
+/// Holds for messages `m` that are not shown by themselves but in what they change.
+const CHANGE: &str = "m.kind BETWEEN 2 AND 4";
 /// What [`Raw::read`] reads.
-const COLUMNS: &str = "m.row, m.author, m.received_ms, m.signed";
+pub(super) const COLUMNS: &str = "m.row, m.author, m.received_ms, m.signed";
 
-struct Raw {
+/// A message as it lies in the database.
+pub(super) struct Raw {
     row: i64,
     author: PeerId,
     received_ms: u64,
@@ -74,7 +84,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             row: row.get(0)?,
             author: peer(row, 1)?,
@@ -83,11 +93,18 @@ impl Raw {
         })
     }
 
-    fn finish(self, conn: &Connection, me: PeerId) -> Result<MessageRow, StoreError> {
+    /// The signed bytes.
+    pub(super) fn signed(&self) -> Bytes {
+        Bytes::from(self.bytes.clone())
+    }
+
+    pub(super) fn finish(self, conn: &Connection, me: PeerId) -> Result<MessageRow, StoreError> {
         let message = signed(self.bytes)?;
         let own = self.author == me;
         let states = if own { outbox::states(conn, self.row)? } else { Vec::new() };
-        Ok(shown(message, uint(self.row), self.received_ms, own, states))
+        let mut row = shown(message, uint(self.row), self.received_ms, own, states);
+        changes::apply(conn, &mut row)?;
+        Ok(row)
     }
 }
 
@@ -107,6 +124,7 @@ pub(super) fn shown(
         order: message.order(),
         received_ms,
         content: message.into_content(),
+        marks: Marks::default(),
         states,
     }
 }
@@ -121,6 +139,7 @@ pub(super) fn history(
     let query = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM messages m
          WHERE m.conversation = ?1 AND (m.depth, m.label_ms, m.id) < (?2, ?3, ?4)
+         AND NOT {CHANGE} AND {VISIBLE}
          ORDER BY m.depth DESC, m.label_ms DESC, m.id DESC LIMIT ?5"
     ))?;
     let end = (i64::MAX, 0, [0; 32]);
@@ -146,7 +165,7 @@ pub(super) fn arrived(
 ) -> Result<Vec<MessageRow>, StoreError> {
     let query = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM messages m
-         WHERE m.row > ?1 ORDER BY m.row LIMIT ?2"
+         WHERE m.row > ?1 AND {VISIBLE} ORDER BY m.row LIMIT ?2"
     ))?;
     let found = rows(query, params![int(after), limit(max)], Raw::read)?;
     found.into_iter().map(|raw| raw.finish(conn, me)).collect()

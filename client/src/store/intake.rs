@@ -11,9 +11,15 @@ use super::error::StoreError;
 use super::graph::{self, SqlGraph};
 use super::history::{MessageRow, shown};
 use super::outbox::{self, State};
+use super::rooms::{self, ROOM};
 use super::sql::uint;
+use super::walk;
 use crate::log::ingest::{Invalid, Outcome, ingest};
-use crate::log::{Content, ConversationId, Message, MessageId, SignedMessage};
+use crate::log::{Act, Content, ConversationId, Message, MessageId, SignedMessage};
+
+/// Rooms that are kept although this user does not belong to them: invitations that are not whole yet, and rooms that
+/// were left.
+const MAX_FOREIGN_ROOMS: usize = 256;
 
 /// What this user wants to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub(super) struct Draft {
 pub struct Ingested {
     /// The message, also if its bytes are no valid one.
     pub id: MessageId,
+    /// The conversation that it names, if its bytes are a message.
+    pub conversation: Option<ConversationId>,
     /// What became of it.
     pub outcome: Outcome,
     /// Messages that became part of the conversation through it, each after its parents. Every delivered message is
@@ -37,38 +45,57 @@ pub struct Ingested {
     pub delivered: Vec<MessageRow>,
 }
 
-/// Writes a message on top of the heads, with its outbox rows.
+/// Writes a message on top of the heads, with its outbox rows. A creation makes its room.
 pub(super) fn compose(
     conn: &Connection,
     identity: &Identity,
     draft: Draft,
 ) -> Result<MessageRow, StoreError> {
     let me = identity.peer_id();
-    let first = draft.recipients.first().copied();
-    let conversation = conversations::find_or_make(conn, draft.conversation, me, first)?
-        .ok_or(StoreError::UnknownConversation(draft.conversation))?;
-    let recipients: BTreeSet<_> = draft.recipients.iter().copied().filter(|&peer| peer != me).collect();
-    for &member in recipients.iter().chain([&me]) {
-        if !conversations::is_member(conn, conversation, member)? {
-            return Err(StoreError::NotMember(member));
-        }
-    }
+    let Draft { conversation: id, recipients, content, label_ms, nonce } = draft;
+    let created = match &content {
+        Content::Room(Act::Create { .. }) => Some(conversations::make(conn, id, ROOM)?),
+        _ => None,
+    };
+    let found = match created {
+        Some(row) => Some(row),
+        None => conversations::find_or_make_direct(conn, id, me, recipients.first().copied())?,
+    };
+    let conversation = found.ok_or(StoreError::UnknownConversation(id))?;
+    let removed = match content {
+        Content::Room(Act::Remove(peer)) => Some(peer),
+        _ => None,
+    };
     let heads = conversations::heads(conn, conversation)?;
-    let message =
-        Message::compose(identity, draft.conversation, &heads, draft.content, draft.label_ms, draft.nonce)?;
-    let row = graph::insert(conn, conversation, &message, draft.label_ms)?;
+    let message = Message::compose(identity, id, &heads, content, label_ms, nonce)?;
+    let recipients: BTreeSet<_> = if rooms::is_room(conn, conversation)? {
+        graph::admit(conn, conversation, &message)?.map_err(StoreError::NotAllowed)?;
+        conversations::members(conn, conversation)?.into_iter().chain(removed).collect()
+    } else {
+        recipients.into_iter().collect()
+    };
+    let row = graph::insert(conn, conversation, &message, label_ms)?;
+    // Whoever was just invited is a member by now.
+    let invited = match message.content() {
+        Content::Room(Act::Add(peer)) => Some(*peer),
+        _ => None,
+    };
+    let recipients: BTreeSet<_> = recipients.into_iter().chain(invited).filter(|&peer| peer != me).collect();
     for &recipient in &recipients {
-        outbox::insert(conn, row, recipient)?;
+        if Some(recipient) != removed && !conversations::is_member(conn, conversation, recipient)? {
+            return Err(StoreError::NotMember(recipient));
+        }
+        outbox::insert(conn, row, recipient, State::Pending)?;
     }
     let states = recipients.into_iter().map(|recipient| (recipient, State::Pending)).collect();
-    Ok(shown(message, uint(row), draft.label_ms, true, states))
+    Ok(shown(message, uint(row), label_ms, true, states))
 }
 
 /// A message whose bounds and signature were checked, or what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Checked {
     id: MessageId,
-    message: Result<SignedMessage, Invalid>,
+    pub(super) message: Result<SignedMessage, Invalid>,
 }
 
 /// Checks messages that came in; the costly part, done outside the transaction.
@@ -90,13 +117,16 @@ pub(super) fn take_in(
 ) -> Result<Vec<Ingested>, StoreError> {
     let mut results = Vec::with_capacity(messages.len());
     for Checked { id, message } in messages {
+        let conversation = message.as_ref().ok().map(|message| message.message().conversation);
         let taken = match message {
             Ok(message) => take_one(conn, me, bearer, message, received_ms)?,
             Err(invalid) => Err(invalid),
         };
         results.push(match taken {
-            Ok((outcome, delivered)) => Ingested { id, outcome, delivered },
-            Err(invalid) => Ingested { id, outcome: Outcome::Invalid(invalid), delivered: Vec::new() },
+            Ok((outcome, delivered)) => Ingested { id, conversation, outcome, delivered },
+            Err(invalid) => {
+                Ingested { id, conversation, outcome: Outcome::Invalid(invalid), delivered: Vec::new() }
+            }
         });
     }
     Ok(results)
@@ -111,15 +141,11 @@ fn take_one(
     message: SignedMessage,
     received_ms: u64,
 ) -> Result<Taken, StoreError> {
-    let id = message.message().conversation;
-    let Some(conversation) = conversations::find_or_make(conn, id, me, Some(bearer))? else {
+    let Some(conversation) = find_or_make(conn, me, bearer, &message)? else {
         return Ok(Err(Invalid::UnknownConversation));
     };
-    if !conversations::is_member(conn, conversation, bearer)? {
-        return Ok(Err(Invalid::BearerNotMember));
-    }
-    if !conversations::is_member(conn, conversation, message.author())? {
-        return Ok(Err(Invalid::AuthorNotMember));
+    if let Err(invalid) = may_bear(conn, conversation, me, bearer, &message)? {
+        return Ok(Err(invalid));
     }
     let mut graph = SqlGraph { conn, conversation, bearer, received_ms };
     let taken = ingest(&mut graph, message)?;
@@ -128,6 +154,56 @@ fn take_one(
         delivered.push(arrival(conn, me, message, received_ms)?);
     }
     Ok(Ok((taken.outcome, delivered)))
+}
+
+/// The row of the message's conversation. A direct one with the bearer is made if it is new, and so is a room by its
+/// creation.
+pub(super) fn find_or_make(
+    conn: &Connection,
+    me: PeerId,
+    bearer: PeerId,
+    message: &SignedMessage,
+) -> Result<Option<i64>, StoreError> {
+    let id = message.message().conversation;
+    if let Some(row) = conversations::find_or_make_direct(conn, id, me, Some(bearer))? {
+        return Ok(Some(row));
+    }
+    // A creation that decodes is that of the room it names.
+    let is_creation = matches!(message.content(), Content::Room(Act::Create { .. }));
+    if !is_creation || conversations::count_foreign(conn, me)? >= MAX_FOREIGN_ROOMS {
+        return Ok(None);
+    }
+    conversations::make(conn, id, ROOM).map(Some)
+}
+
+/// Whether `bearer` may hand this over. In a room whoever is or wrote it belongs to it; one that was put out cannot
+/// bring forward what it says it wrote before. While this user does not belong to the room itself, all that is known
+/// of its members may be old.
+pub(super) fn may_bear(
+    conn: &Connection,
+    conversation: i64,
+    me: PeerId,
+    bearer: PeerId,
+    message: &SignedMessage,
+) -> Result<Result<(), Invalid>, StoreError> {
+    let is_bearer_in = conversations::is_member(conn, conversation, bearer)?;
+    let is_author_in = conversations::is_member(conn, conversation, message.author())?;
+    if !rooms::is_room(conn, conversation)? {
+        return Ok(match (is_bearer_in, is_author_in) {
+            (false, _) => Err(Invalid::BearerNotMember),
+            (true, false) => Err(Invalid::AuthorNotMember),
+            (true, true) => Ok(()),
+        });
+    }
+    if is_bearer_in || is_author_in || !conversations::is_member(conn, conversation, me)? {
+        return Ok(Ok(()));
+    }
+    // What has missing parents is kept back until they tell more.
+    let mut is_whole = true;
+    for parent in &message.message().parents {
+        is_whole &= walk::node(conn, conversation, *parent)?.is_some();
+    }
+    Ok(if is_whole { Err(Invalid::BearerNotMember) } else { Ok(()) })
 }
 
 fn arrival(

@@ -9,6 +9,7 @@ use common::identity::PeerId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use super::backup;
 use super::error::StoreError;
 use super::readers;
 
@@ -26,7 +27,11 @@ const MAX_CHECKED_LEN: u64 = 4 * 1024 * 1024;
 const CACHE_KIB: i64 = 4096;
 
 /// One script a schema version; the first makes version 1. A script that was released never changes.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_search.sql"),
+    include_str!("migrations/0003_rooms.sql"),
+];
 
 /// Name of the setting that says whose database it is.
 const OWNER: &str = "identity";
@@ -170,8 +175,7 @@ fn snapshot(conn: &Connection, path: &Path, version: i64) -> Result<(), StoreErr
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
         _ => make_private(&unfinished)?,
     }
-    // SQLite writes into an existing file if it is empty.
-    conn.execute("VACUUM INTO ?1", params![unfinished.to_string_lossy()])?;
+    backup::copy(conn, &unfinished)?;
     std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(io)?;
     std::fs::rename(&unfinished, &target).map_err(io)
 }

@@ -5,8 +5,8 @@ use common::identity::PeerId;
 use rusqlite::{Connection, params};
 
 use super::error::StoreError;
-use super::sql::{int, limit, message_id, peer, rows, run, uint};
-use crate::log::MessageId;
+use super::sql::{conversation_id, int, limit, message_id, peer, rows, run, uint};
+use crate::log::{ConversationId, MessageId};
 
 /// How far a message got towards one recipient. States only go forward, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,12 @@ impl State {
         Self::ALL.into_iter().rev().find(|state| state.number() <= number).unwrap_or(Self::Pending)
     }
 
+    /// The state with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The word that users and scripts see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +76,10 @@ pub struct OutboxRow {
     pub id: MessageId,
     /// How far it got: pending, or sent on an earlier connection.
     pub state: State,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The number of the message among those that are here.
+    pub row: i64,
     /// Its signed bytes.
     pub bytes: Bytes,
 }
@@ -87,10 +97,15 @@ pub struct Unsent {
     pub state: State,
 }
 
-/// Puts a message into the outbox for `recipient`.
-pub(super) fn insert(conn: &Connection, message: i64, recipient: PeerId) -> Result<(), StoreError> {
+/// Puts a message into the outbox for `recipient`, to whom it got as far as `state`.
+pub(super) fn insert(
+    conn: &Connection,
+    message: i64,
+    recipient: PeerId,
+    state: State,
+) -> Result<(), StoreError> {
     let insert = "INSERT INTO outbox (message, recipient, state) VALUES (?1, ?2, ?3)";
-    run(conn, insert, params![message, recipient.as_bytes(), State::Pending.number()])?;
+    run(conn, insert, params![message, recipient.as_bytes(), state.number()])?;
     Ok(())
 }
 
@@ -102,7 +117,8 @@ pub(super) fn open(
     max: usize,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let query = conn.prepare_cached(
-        "SELECT o.sequence, m.id, o.state, m.signed FROM outbox o JOIN messages m ON m.row = o.message
+        "SELECT o.sequence, m.id, o.state, m.signed, c.id, m.row FROM outbox o JOIN messages m ON m.row = o.message
+         JOIN conversations c ON c.row = m.conversation
          WHERE o.recipient = ?1 AND o.state < 20 AND o.sequence > ?2 ORDER BY o.sequence LIMIT ?3",
     )?;
     rows(query, params![recipient.as_bytes(), int(after), limit(max)], |row| {
@@ -111,6 +127,8 @@ pub(super) fn open(
             sequence: uint(row.get(0)?),
             id: message_id(row, 1)?,
             state: State::from_number(row.get(2)?),
+            conversation: conversation_id(row, 4)?,
+            row: row.get(5)?,
             bytes: bytes.into(),
         })
     })

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::StoreError;
 use super::fault::{Faults, Point};
+use super::search;
 
 /// Requests that may queue; whoever asks then waits.
 const MAX_QUEUED: usize = 1024;
@@ -170,6 +171,7 @@ fn batch(conn: &Connection, mut jobs: Vec<Box<dyn Job>>, faults: Option<&dyn Fau
         outcome = guarded(conn, job.as_mut());
         reach(Point::Work)?;
     }
+    outcome = outcome.and_then(|()| search::catch_up(conn, usize::MAX).map(drop));
     reach(Point::Commit)?;
     outcome = outcome.and_then(|()| execute(conn, "COMMIT"));
     if outcome.is_err() && !conn.is_autocommit() {

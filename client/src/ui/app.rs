@@ -3,6 +3,10 @@
 mod commands;
 mod delivery;
 mod events;
+mod messages;
+mod rooms;
+mod roster;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,17 +17,18 @@ use rendezvous::Server;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::front::Front;
 use super::names::Names;
 use super::news::News;
-use super::out::{Closed, Out};
+use super::out::Closed;
 use super::plain::{Input, QUEUE_LEN};
-use super::show::{self, Colour};
 use super::signals::Signals;
 use super::terminal::{Prompt, Terminal};
-use super::{Exit, Fatal, json};
+use super::{Exit, Fatal};
 use crate::engine::{Engine, Event};
-use crate::log::MessageId;
+use crate::log::{ConversationId, MessageId};
 use crate::net::{self, ServerTarget, Via};
+use crate::store::Search;
 use delivery::Delivery;
 
 /// How long the end of a piped input waits until what was typed is delivered.
@@ -35,15 +40,6 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
 /// How long the embedded server may take of it.
 const SERVER_TIME: Duration = Duration::from_secs(1);
 
-/// How news are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Lines for people.
-    Lines(Colour),
-    /// Events for scripts.
-    Json,
-}
-
 /// Where typed lines come from.
 #[derive(Debug)]
 pub(super) enum Inputs {
@@ -53,13 +49,17 @@ pub(super) enum Inputs {
     Plain(mpsc::Receiver<Input>),
     /// A terminal with line editing.
     Terminal(Terminal),
+    /// The full screen.
+    Screen(mpsc::Receiver<Input>),
 }
 
 impl Inputs {
     async fn next(&mut self) -> Option<Input> {
         match self {
             Self::None => std::future::pending().await,
-            Self::Plain(inputs) | Self::Terminal(Terminal { inputs, .. }) => inputs.recv().await,
+            Self::Plain(inputs) | Self::Screen(inputs) | Self::Terminal(Terminal { inputs, .. }) => {
+                inputs.recv().await
+            }
         }
     }
 
@@ -67,8 +67,15 @@ impl Inputs {
     fn try_next(&mut self) -> Option<Input> {
         match self {
             Self::None => None,
-            Self::Plain(inputs) | Self::Terminal(Terminal { inputs, .. }) => inputs.try_recv().ok(),
+            Self::Plain(inputs) | Self::Screen(inputs) | Self::Terminal(Terminal { inputs, .. }) => {
+                inputs.try_recv().ok()
+            }
         }
+    }
+
+    /// Whether somebody sits there, rather than a program.
+    const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_) | Self::Screen(_))
     }
 
     fn handled(&self) {
@@ -86,8 +93,7 @@ pub(super) struct Setup {
     /// This user's own name.
     pub(super) name: String,
     pub(super) server: ServerTarget,
-    pub(super) format: Format,
-    pub(super) out: Out,
+    pub(super) front: Front,
 }
 
 /// Why the loop ends.
@@ -129,10 +135,11 @@ pub(super) struct App {
     engine: Engine,
     name: String,
     server: ServerTarget,
-    format: Format,
-    out: Out,
+    front: Front,
     names: Names,
     current: Option<Current>,
+    /// The room that lines go to, before the current person.
+    room: Option<ConversationId>,
     prompt: Option<watch::Sender<Prompt>>,
     connected: BTreeSet<PeerId>,
     /// The paths that people have seen.
@@ -148,22 +155,26 @@ pub(super) struct App {
     /// In the lobby, as soon as the server is reached.
     is_waiting: bool,
     server_trouble: Option<String>,
+    /// When a screen is told anew how everybody is.
+    roster_at: Option<Instant>,
+    /// What `/search` shows next.
+    next_page: Option<Search>,
     started_ms: u64,
     phase: Phase,
 }
 
 impl App {
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { engine, name, server, format, out } = setup;
+        let Setup { engine, name, server, front } = setup;
         let names = Names::new(engine.me());
         Self {
             engine,
             name,
             server,
-            format,
-            out,
+            front,
             names,
             current: None,
+            room: None,
             prompt: None,
             connected: BTreeSet::new(),
             paths: BTreeMap::new(),
@@ -174,6 +185,8 @@ impl App {
             is_ready: false,
             is_waiting: false,
             server_trouble: None,
+            roster_at: None,
+            next_page: None,
             started_ms: net::unix_ms(),
             phase: Phase::Running,
         }
@@ -191,8 +204,8 @@ impl App {
             self.prompt = Some(terminal.prompt.clone());
         }
         let end = self.talk(&mut events, &mut inputs, &mut signals, &mut embedded).await;
-        self.leave(&mut events, &mut signals, embedded).await;
-        self.out.finish().await;
+        self.leave(&mut events, &mut inputs, &mut signals, embedded).await;
+        self.front.finish().await;
         match end {
             Ok(()) | Err(End::Wanted) => Ok(Exit::Good),
             Err(End::Fatal(fatal)) => Err(fatal),
@@ -224,15 +237,15 @@ impl App {
                     {
                         batch.push(input);
                     }
-                    let is_terminal = matches!(inputs, Inputs::Terminal(_));
-                    if batch.contains(&Input::End) {
+                    let is_terminal = inputs.is_terminal();
+                    if batch.contains(&Input::End) && !matches!(inputs, Inputs::Screen(_)) {
                         *inputs = Inputs::None;
                     }
                     self.handle_inputs(batch, is_terminal).await?;
                     inputs.handled();
                 }
                 () = signals.next() => return Ok(()),
-                () = self.out.closed() => return Ok(()),
+                () = self.front.closed() => return Ok(()),
                 () = until(wake_up) => self.handle_timeout(now()).await?,
                 () = lost(embedded) => {
                     *embedded = None;
@@ -254,8 +267,10 @@ impl App {
                 for person in &people {
                     self.names.set(person.contact.peer, &person.contact.name());
                 }
-                if let Some(person) = people.first() {
-                    self.set_current(Some(Current { peer: person.contact.peer, is_chosen: false }));
+                let first = people.first().map(|person| person.contact.peer);
+                self.show_roster(people).await?;
+                if let Some(peer) = first {
+                    self.turn(Some(Current { peer, is_chosen: false })).await?;
                 }
                 Ok(())
             }
@@ -277,14 +292,14 @@ impl App {
             Phase::Running => None,
             Phase::Delivering(until) | Phase::Leaving(until) => Some(until),
         };
-        [end, self.delivery.poll_timeout()].into_iter().flatten().min()
+        [end, self.delivery.poll_timeout(), self.roster_at].into_iter().flatten().min()
     }
 
     async fn handle_timeout(&mut self, now: Instant) -> Result<(), Closed> {
         for (peer, count) in self.delivery.handle_timeout(now) {
             self.say(News::Delivered { peer, count }).await?;
         }
-        Ok(())
+        self.refresh_roster(now).await
     }
 
     async fn say_what_is_left(&mut self) -> Result<(), End> {
@@ -297,19 +312,18 @@ impl App {
     }
 
     async fn say(&self, news: News) -> Result<(), Closed> {
-        let text = match self.format {
-            Format::Json => json::line(&news, net::unix_ms()),
-            Format::Lines(colour) => match show::lines(&news, &self.names, colour) {
-                Some(lines) => lines + "\n",
-                None => return Ok(()),
-            },
-        };
-        if text.is_empty() { Ok(()) } else { self.out.write(text).await }
+        self.front.say(news, &self.names).await
     }
 
-    fn set_current(&mut self, current: Option<Current>) {
+    /// What is typed goes there from now on.
+    async fn turn(&mut self, current: Option<Current>) -> Result<(), Closed> {
         self.current = current;
         self.update_prompt();
+        if !self.front.is_screen() {
+            return Ok(());
+        }
+        let conversation = current.map(|current| self.engine.direct(current.peer));
+        self.say(News::Turned { conversation }).await
     }
 
     fn update_prompt(&self) {
@@ -324,6 +338,7 @@ impl App {
     async fn leave(
         &mut self,
         events: &mut mpsc::Receiver<Event>,
+        inputs: &mut Inputs,
         signals: &mut Signals,
         embedded: Option<Server>,
     ) {
@@ -346,6 +361,7 @@ impl App {
         tokio::select! {
             _ = timeout(SHUTDOWN_TIME, shutdown) => {}
             () = signals.next() => {}
+            () = interrupted(inputs) => {}
             () = late => {}
         }
     }
@@ -353,7 +369,7 @@ impl App {
 
 /// The moment, for what is shown late and what is waited for.
 #[expect(clippy::disallowed_methods, reason = "the front end's one reading of the monotonic clock")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -361,6 +377,15 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Ends when the user of a screen wants to leave at once: there Ctrl-C is a key.
+async fn interrupted(inputs: &mut Inputs) {
+    if let Inputs::Screen(inputs) = inputs {
+        while inputs.recv().await.is_some_and(|input| input != Input::Interrupt) {}
+    } else {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,17 +1,19 @@
 //! The command line.
 
+mod commands;
+
 use std::path::PathBuf;
 
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+pub(super) use commands::{Backup, Completions, Export, History, Import, Man, Search, Send, Subcommand};
+
 use super::Fatal;
 use crate::data_dir::DataDir;
-use crate::net::ServerTarget;
+use crate::net::{Proxy, ServerTarget, Tunnels};
 
-/// Messages of each conversation that `client history` shows unless told otherwise.
-const HISTORY_LIMIT: usize = 100;
 /// The name of somebody of whom the system does not know any.
 const NAMELESS: &str = "somebody";
 /// Our own parts, whose messages are shown at the level that the user asks for.
@@ -24,26 +26,37 @@ Examples:
   client                                       be the server yourself; prints the line for the other machine
   echo hello | client --server example.org:5000
   client history --peer anna --limit 20
+  client send anna 'I am late'
+  client search river boat from:anna after:2w
 
 A line that is typed goes to the person you talk to. Lines that begin with / are commands; /help lists them.
 The input's end does not cut off what was typed: it is waited for up to 5 seconds until it is delivered. What is
 not delivered by then is kept, and is sent the next time that both are there.
 
 With --json every line is an object with `event` and `at` (Unix time in ms), and these fields:
-  ready {peer, server}                         connected {peer, name, words}
+  ready {peer, server, carrier: udp|tls|websocket|http}
+  connected {peer, name, words}
   path {peer, via: relay|udp|tcp|lan, remote, rtt_ms}
   message {conversation, from, id, text, sent_ms}
   state {id, peer, state: pending|sent|refused|delivered|read}
   disconnected {peer, reason}                  error {message}          info {message}
   peers {people: [{peer, name, online, connected, words, via, remote, rtt_ms}]}          answers /peers
   history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
+  found {messages: [{…message, received_ms, states}]}                                    answers /search
+  rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
+  status {peer, running, server, contacts, connected, unsent}                            answers client status
 
 Exit codes:
   0  all is well
   1  something failed: the database, the data directory, the network's set-up
   2  the command line is wrong
   3  the server refused, speaks another version, or has another key than before
-  4  another client uses the data directory";
+  4  another client uses the data directory, and does not take requests
+  5  it is not clear who is meant
+  6  a file is damaged, cut off, or not what it should be";
+
+const PROXY_HELP: &str = "HTTP proxy through which the server is also looked for, as http://[USER:PASSWORD@]HOST:PORT \
+    [default: HTTPS_PROXY or ALL_PROXY, unless NO_PROXY has the server]. A password is better put into the environment";
 
 /// Talk straight from machine to machine, with nobody in the middle who can read it.
 #[derive(Debug, Parser)]
@@ -55,6 +68,9 @@ pub(super) struct Args {
     /// The rendezvous, as HOST:PORT or HOST:PORT#KEY; without it, one runs inside this client
     #[arg(long, value_name = "HOST:PORT[#KEY]", env = "HOBNOB_SERVER", hide_env_values = true)]
     pub(super) server: Option<ServerTarget>,
+
+    #[arg(long, value_name = "URL", env = "HOBNOB_PROXY", hide_env_values = true, help = PROXY_HELP)]
+    proxy: Option<Proxy>,
 
     /// Where identity and history are kept [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "HOBNOB_DATA_DIR", hide_env_values = true, global = true)]
@@ -79,6 +95,10 @@ pub(super) struct Args {
     )]
     pub(super) port: u16,
 
+    /// Do not ask the router for a port that leads here (PCP, NAT-PMP)
+    #[arg(long, env = "HOBNOB_NO_PORT_MAPPING", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) no_port_mapping: bool,
+
     /// What to log to the error output: off, error, warn, info, debug, trace [default: warn; off on a terminal]
     #[arg(long, value_name = "LEVEL", env = "HOBNOB_LOG", hide_env_values = true, value_parser = parse_log)]
     log: Option<Targets>,
@@ -87,28 +107,17 @@ pub(super) struct Args {
     #[arg(long, env = "HOBNOB_JSON", hide_env_values = true, value_parser = FalseyValueParser::new(), global = true)]
     pub(super) json: bool,
 
+    /// Print lines, also on a terminal, instead of using the whole screen
+    #[arg(long, visible_alias = "linear", env = "HOBNOB_PLAIN", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) plain: bool,
+
+    /// Take the mouse: the wheel scrolls, a click opens a conversation
+    #[arg(long, env = "HOBNOB_MOUSE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) mouse: bool,
+
     /// Do not read the standard input; run until a signal comes
     #[arg(long, env = "HOBNOB_NO_INPUT", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) no_input: bool,
-}
-
-/// Things to do besides chatting.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Subcommand {
-    /// Show what was said, also while a client runs
-    History(History),
-}
-
-/// Options of `client history`.
-#[derive(Debug, clap::Args)]
-pub(super) struct History {
-    /// With whom: a name, or a key or its beginning [default: everybody]
-    #[arg(long, value_name = "P")]
-    pub(super) peer: Option<String>,
-
-    /// The newest N messages of each conversation; 0 for all
-    #[arg(long, value_name = "N", default_value_t = HISTORY_LIMIT)]
-    pub(super) limit: usize,
 }
 
 impl Args {
@@ -133,6 +142,14 @@ impl Args {
             .map(clean)
             .find(|name| !name.is_empty())
             .unwrap_or_else(|| NAMELESS.to_owned())
+    }
+
+    /// Ways to `server` besides UDP.
+    pub(super) fn tunnels(&self, server: &ServerTarget) -> Tunnels {
+        let host = server.address.rsplit_once(':').map_or(server.address.as_str(), |(host, _)| host);
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxy = self.proxy.clone().or_else(|| Proxy::from_environment(host, variable));
+        Tunnels { proxy, last: None }
     }
 
     /// What to log.

@@ -14,8 +14,6 @@ use crate::net::{ServerTarget, links};
 const PORT: u16 = 5000;
 /// How often a free port is looked for: another program may snatch the one that was found.
 const FREE_PORT_TRIES: usize = 3;
-/// A documentation address (RFC 5737): nothing is sent to it, it only asks which way out the system would take.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 /// A server on this machine.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ pub(super) async fn start(data_dir: &Path) -> Result<Embedded, Fatal> {
     let server = loop {
         match bind(&identity, port).await {
             Ok(server) => break server,
-            Err(StartError::InUse(_)) if tries < FREE_PORT_TRIES => {
+            Err(StartError::InUse(_) | StartError::InUseTcp(_)) if tries < FREE_PORT_TRIES => {
                 tries += 1;
                 port = free_port().map_err(Fatal::failed)?;
             }
@@ -51,6 +49,7 @@ async fn bind(identity: &Identity, port: u16) -> Result<Server, StartError> {
     let v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
     let config = |binds| Config {
         binds,
+        bind_tcp: Vec::new(),
         identity: IdentitySource::Given(identity.clone()),
         limits: Limits::default(),
     };
@@ -66,11 +65,7 @@ fn free_port() -> std::io::Result<u16> {
 
 /// The address under which other machines see this one: that of the way out, else any that is not loopback.
 fn this_machine() -> IpAddr {
-    let way_out = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect(ELSEWHERE).and_then(|()| socket.local_addr()))
-        .map(|addr| addr.ip())
-        .ok()
-        .filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+    let [way_out, _] = links::way_out();
     let any = || {
         let addrs = links::interface_addrs();
         addrs.iter().find(|ip| ip.is_ipv4()).or(addrs.first()).copied()

@@ -2,15 +2,16 @@
 //!
 //! Texts are as their authors wrote them, escaped as JSON demands.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use common::identity::PeerId;
 use serde::{Serialize, Serializer};
 
-use super::line;
+use super::commands;
 use super::news::{News, via_word};
 use crate::engine::Person;
-use crate::log::{Content, ConversationId, MessageId};
+use crate::log::{Act, Content, ConversationId, MessageId, Role};
 use crate::net::PathChange;
 use crate::store::{HistoryRow, MessageRow, State};
 
@@ -25,12 +26,14 @@ struct Line<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Event<'a> {
+pub(super) enum Event<'a> {
     Ready {
         #[serde(serialize_with = "text")]
         peer: PeerId,
         /// `HOST:PORT#KEY`.
         server: &'a str,
+        /// How the server is reached.
+        carrier: String,
     },
     Connected {
         #[serde(serialize_with = "text")]
@@ -47,6 +50,21 @@ enum Event<'a> {
         peer: PeerId,
         state: &'static str,
     },
+    /// What a message has become.
+    Changed(Past<'a>),
+    Typing {
+        #[serde(serialize_with = "text")]
+        conversation: ConversationId,
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+    },
+    Invited {
+        #[serde(serialize_with = "text")]
+        conversation: ConversationId,
+        name: &'a str,
+        #[serde(serialize_with = "text")]
+        from: PeerId,
+    },
     Disconnected {
         #[serde(serialize_with = "text")]
         peer: PeerId,
@@ -57,6 +75,9 @@ enum Event<'a> {
     },
     Info {
         message: &'a str,
+    },
+    Code {
+        code: &'a str,
     },
     Peers {
         people: Vec<Peer<'a>>,
@@ -70,16 +91,66 @@ enum Event<'a> {
         /// How many are missing.
         missing: u64,
     },
+    Found {
+        messages: Vec<Past<'a>>,
+    },
     Gap {
         waiting: u64,
         missing: u64,
+    },
+    Status {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        /// Whether a client runs.
+        running: bool,
+        /// Its server.
+        server: Option<&'a str>,
+        /// People who are known.
+        contacts: usize,
+        /// Those of them who are connected.
+        connected: usize,
+        /// Messages that are not delivered yet, counted for each recipient.
+        unsent: usize,
+    },
+    /// What `client rooms` lists.
+    Rooms {
+        rooms: Vec<Room>,
+    },
+    /// What `client verify` found.
+    Verified {
+        owner: Option<&'a str>,
+        messages: u64,
+        damaged: u64,
+        /// Messages that others name as their parents and that are not in the file.
+        missing: usize,
+    },
+    /// What `client import` did.
+    Imported {
+        added: u64,
+        known: u64,
+        waiting: u64,
+        damaged: u64,
+    },
+    /// What `client backup` wrote.
+    BackedUp {
+        file: &'a str,
+        messages: u64,
     },
     #[serde(rename = "message")]
     PastMessage(Past<'a>),
 }
 
 #[derive(Debug, Serialize)]
-struct Path {
+pub(super) struct Room {
+    pub(super) conversation: String,
+    pub(super) title: String,
+    /// Their keys.
+    pub(super) members: Vec<String>,
+    pub(super) unread: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Path {
     #[serde(serialize_with = "text")]
     peer: PeerId,
     #[serde(flatten)]
@@ -95,21 +166,72 @@ struct Way {
 }
 
 #[derive(Debug, Serialize)]
-struct Message<'a> {
+pub(super) struct Message<'a> {
     #[serde(serialize_with = "text")]
     conversation: ConversationId,
     #[serde(serialize_with = "text")]
     from: PeerId,
     #[serde(serialize_with = "text")]
     id: MessageId,
-    /// `null` for a kind of message that this version does not know.
+    /// `null` if it is no text, or was taken back.
     text: Option<&'a str>,
     sent_ms: u64,
+    /// The message that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mentions: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    edited: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    deleted: bool,
+    /// Who set which sign.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reactions: BTreeMap<&'a str, Vec<String>>,
+    /// What happened to the room.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    room: Option<RoomEvent<'a>>,
+}
+
+/// A change of a room.
+#[derive(Debug, Serialize)]
+struct RoomEvent<'a> {
+    /// `create`, `add`, `remove`, `accept`, `leave`, `owner`, `member`, `topic`, `rename`.
+    act: &'static str,
+    /// Whom it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    /// The name or the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+}
+
+impl<'a> RoomEvent<'a> {
+    fn of(content: &'a Content) -> Option<Self> {
+        let Content::Room(act) = content else { return None };
+        let (act, peer, value) = match act {
+            Act::Create { name } => ("create", None, Some(name)),
+            Act::Add(peer) => ("add", Some(peer), None),
+            Act::Remove(peer) => ("remove", Some(peer), None),
+            Act::Accept => ("accept", None, None),
+            Act::Leave => ("leave", None, None),
+            Act::Appoint(peer, Role::Owner) => ("owner", Some(peer), None),
+            Act::Appoint(peer, Role::Member) => ("member", Some(peer), None),
+            Act::Topic(topic) => ("topic", None, Some(topic)),
+            Act::Rename(name) => ("rename", None, Some(name)),
+        };
+        Some(Self { act, peer: peer.map(ToString::to_string), value: value.map(String::as_str) })
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A message of the past, with what is known of it by now.
 #[derive(Debug, Serialize)]
-struct Past<'a> {
+pub(super) struct Past<'a> {
     #[serde(flatten)]
     message: Message<'a>,
     received_ms: u64,
@@ -124,7 +246,7 @@ struct Reached {
 }
 
 #[derive(Debug, Serialize)]
-struct Peer<'a> {
+pub(super) struct Peer<'a> {
     #[serde(serialize_with = "text")]
     peer: PeerId,
     name: String,
@@ -149,15 +271,27 @@ impl Way {
 
 impl<'a> From<&'a MessageRow> for Message<'a> {
     fn from(row: &'a MessageRow) -> Self {
-        let text = match &row.content {
-            Content::Text(text) => Some(text.as_str()),
-            Content::Unknown { .. } => None,
+        let (reply_to, mentions) = match &row.content {
+            Content::Text(text) => (
+                text.reply_to.map(|id| id.to_string()),
+                text.mentions.iter().map(ToString::to_string).collect(),
+            ),
+            _ => (None, Vec::new()),
+        };
+        let by = |(sign, authors): &'a (String, Vec<PeerId>)| {
+            (sign.as_str(), authors.iter().map(ToString::to_string).collect())
         };
         Self {
+            reply_to,
+            mentions,
+            edited: row.marks.edited,
+            deleted: row.marks.deleted,
+            reactions: row.marks.reactions.iter().map(by).collect(),
+            room: RoomEvent::of(&row.content),
             conversation: row.conversation,
             from: row.author,
             id: row.id(),
-            text,
+            text: row.content.as_text().filter(|_| !row.marks.deleted),
             sent_ms: row.order.label_ms,
         }
     }
@@ -191,9 +325,13 @@ pub(super) fn line(news: &News, at: u64) -> String {
     match news {
         News::Welcome { me, name } => one(Event::Info { message: &format!("you are {name}, key {me}") }),
         News::Invite { command } => one(Event::Info { message: command }),
-        News::Ready { me, server, .. } => one(Event::Ready { peer: *me, server }),
+        News::Code(code) => one(Event::Code { code }),
+        News::ServerBack => one(Event::Info { message: "server reached again" }),
+        News::Ready { me, server, route, .. } => {
+            one(Event::Ready { peer: *me, server, carrier: route.carrier.to_string() })
+        }
         News::Info(message) | News::Detail(message) => one(Event::Info { message }),
-        News::Error(message) => one(Event::Error { message }),
+        News::Error(message) | News::ServerTrouble(message) => one(Event::Error { message }),
         News::Connected { peer, name, words, .. } => one(Event::Connected { peer: *peer, name, words }),
         News::Path { change, .. } => one(path(change)),
         News::Message { message, is_typed } => {
@@ -215,8 +353,19 @@ pub(super) fn line(news: &News, at: u64) -> String {
             paths => paths.iter().map(|change| one(path(change))).collect(),
         },
         News::History { peer, rows, is_recent: false } => one(history(*peer, rows)),
-        News::Help => one(Event::Info { message: &line::help() }),
+        News::Found { found, .. } => {
+            one(Event::Found { messages: found.iter().map(|found| (&found.message).into()).collect() })
+        }
+        News::Help => one(Event::Info { message: &commands::help().join("\n") }),
+        News::Changed(message) => one(Event::Changed(message.as_ref().into())),
+        News::Typing { conversation, peer } => {
+            one(Event::Typing { conversation: *conversation, peer: *peer })
+        }
+        News::Invited { conversation, name, by } => {
+            one(Event::Invited { conversation: *conversation, name, from: *by })
+        }
         // The events `state` and `message` tell the same.
+        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } => String::new(),
         News::Waiting { .. } | News::Unconfirmed { .. } | News::Delivered { .. } | News::History { .. } => {
             String::new()
         }
@@ -250,7 +399,8 @@ fn history(peer: PeerId, rows: &[HistoryRow]) -> Event<'_> {
     Event::History { peer, messages, waiting: gap.0, missing: gap.1 }
 }
 
-fn write(event: Event<'_>, at: u64) -> String {
+/// An event as a line, with its line break.
+pub(super) fn write(event: Event<'_>, at: u64) -> String {
     let mut line =
         serde_json::to_string(&Line { event, at }).expect("strings, numbers and lists always become JSON");
     line.push('\n');

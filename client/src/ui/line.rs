@@ -1,5 +1,7 @@
 //! What a typed line means.
 
+use super::commands;
+
 /// What is typed, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
@@ -18,11 +20,34 @@ pub(super) enum Command {
     Peers,
     Path,
     History { limit: usize },
+    Search { query: String },
+    Reply { which: String, text: String },
+    Edit { which: String, text: String },
+    Delete { which: String },
+    React { which: String, sign: String },
     Message { to: String, text: String },
     To { name: String },
     Meet,
+    Code { code: Option<String> },
     Name { peer: String, name: String },
+    Act(Act),
     Quit,
+}
+
+/// A command on rooms, or on messages that wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    Create { name: String },
+    List,
+    Join { name: String },
+    Accept,
+    Leave,
+    Invite { peer: String },
+    Remove { peer: String },
+    Topic { topic: String },
+    Names,
+    Unsent,
+    Cancel { target: String },
 }
 
 /// Why a line is no command.
@@ -40,48 +65,12 @@ fn hint(nearest: &Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean /{name}?"))
 }
 
-/// A command as `/help` lists it.
-struct Entry {
-    name: &'static str,
-    usage: &'static str,
-    help: &'static str,
-}
-
 /// Lines that `/history` shows unless told otherwise.
 const HISTORY_LIMIT: usize = 20;
 /// Characters of an unknown command that are repeated.
 const MAX_SHOWN: usize = 20;
 /// Letters in which a known command may differ to be guessed.
 const MAX_DISTANCE: usize = 2;
-
-const ENTRIES: [Entry; 9] = [
-    Entry { name: "help", usage: "/help", help: "this list" },
-    Entry { name: "peers", usage: "/peers", help: "whom you know, who is there, words to compare" },
-    Entry { name: "path", usage: "/path", help: "how each connected person is reached" },
-    Entry { name: "history", usage: "/history [N]", help: "the last N messages with whom you talk to" },
-    Entry { name: "msg", usage: "/msg NAME TEXT", help: "a message to somebody; \"NAME\" if it has spaces" },
-    Entry { name: "to", usage: "/to NAME", help: "talk to somebody from now on" },
-    Entry { name: "meet", usage: "/meet", help: "wait for somebody new" },
-    Entry { name: "name", usage: "/name PEER [NEWNAME]", help: "your own name for somebody; none: theirs" },
-    Entry { name: "quit", usage: "/quit", help: "end; so do Ctrl-D and Ctrl-C" },
-];
-
-/// What `/help` says.
-pub(super) fn help() -> String {
-    let width = ENTRIES.iter().map(|entry| entry.usage.len()).max().unwrap_or(0);
-    let list = ENTRIES.iter().map(|entry| format!("{:width$}  {}", entry.usage, entry.help));
-    let rest = [
-        format!("{:width$}  the text /TEXT as a message", "//TEXT"),
-        "Names may be shortened as long as it is clear who is meant; a key or its beginning does as well."
-            .to_owned(),
-    ];
-    list.chain(rest).collect::<Vec<_>>().join("\n")
-}
-
-/// The commands' names, for completion.
-pub(super) fn command_names() -> impl Iterator<Item = &'static str> {
-    ENTRIES.iter().map(|entry| entry.name)
-}
 
 /// Understands a line.
 pub(super) fn parse(line: &str) -> Result<Line, LineError> {
@@ -97,44 +86,81 @@ pub(super) fn parse(line: &str) -> Result<Line, LineError> {
 }
 
 fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
-    let alone = |command: Command| {
-        if rest.trim().is_empty() { Ok(command) } else { Err(LineError::Usage(usage(name))) }
+    let Some(spec) = commands::find(name) else {
+        return Err(LineError::Unknown(common::text::one_line(name, MAX_SHOWN), nearest(name)));
     };
-    match name {
-        "help" | "?" | "h" => Ok(Command::Help),
+    let usage = || LineError::Usage(spec.usage);
+    let alone = |command: Command| if rest.trim().is_empty() { Ok(command) } else { Err(usage()) };
+    match spec.name {
+        "help" => Ok(Command::Help),
         "peers" => alone(Command::Peers),
         "path" => alone(Command::Path),
         "meet" => alone(Command::Meet),
-        "quit" | "q" | "exit" => alone(Command::Quit),
+        "quit" => alone(Command::Quit),
+        "code" => {
+            let code = rest.trim();
+            Ok(Command::Code { code: (!code.is_empty()).then(|| code.to_owned()) })
+        }
         "history" => match rest.trim() {
             "" => Ok(Command::History { limit: HISTORY_LIMIT }),
             number => match number.parse() {
                 Ok(limit) if limit > 0 => Ok(Command::History { limit }),
-                _ => Err(LineError::Usage(usage(name))),
+                _ => Err(usage()),
             },
         },
+        "reply" => with_text(rest).map(|(which, text)| Command::Reply { which, text }).ok_or_else(usage),
+        "edit" => with_text(rest).map(|(which, text)| Command::Edit { which, text }).ok_or_else(usage),
+        "react" => with_text(rest)
+            .map(|(which, sign)| Command::React { which, sign: sign.trim().to_owned() })
+            .ok_or_else(usage),
+        "delete" => match rest.trim() {
+            "" => Err(usage()),
+            which => Ok(Command::Delete { which: which.to_owned() }),
+        },
+        "search" => Ok(Command::Search { query: rest.trim().to_owned() }),
         "msg" => match take_name(rest) {
             Some((to, text)) if !text.trim().is_empty() => {
                 Ok(Command::Message { to: to.to_owned(), text: text.to_owned() })
             }
-            _ => Err(LineError::Usage(usage(name))),
+            _ => Err(usage()),
         },
         "to" => match unquote(rest.trim()) {
-            "" => Err(LineError::Usage(usage(name))),
+            "" => Err(usage()),
             peer => Ok(Command::To { name: peer.to_owned() }),
         },
         "name" => match take_name(rest) {
             Some((peer, name)) => {
                 Ok(Command::Name { peer: peer.to_owned(), name: unquote(name.trim()).to_owned() })
             }
-            None => Err(LineError::Usage(usage(name))),
+            None => Err(usage()),
         },
-        unknown => Err(LineError::Unknown(common::text::one_line(unknown, MAX_SHOWN), nearest(unknown))),
+        "rooms" => alone(Command::Act(Act::List)),
+        "accept" => alone(Command::Act(Act::Accept)),
+        "leave" => alone(Command::Act(Act::Leave)),
+        "names" => alone(Command::Act(Act::Names)),
+        "unsent" => alone(Command::Act(Act::Unsent)),
+        name => parse_act(name, rest.trim()).map(Command::Act).ok_or_else(usage),
     }
 }
 
-fn usage(name: &str) -> &'static str {
-    ENTRIES.iter().find(|entry| entry.name == name).map_or("/help", |entry| entry.usage)
+/// The commands on rooms that take words; `None` if some are missing. The table has no other names; a test tries them all.
+fn parse_act(name: &str, rest: &str) -> Option<Act> {
+    let whole = || (!unquote(rest).is_empty()).then(|| unquote(rest).to_owned());
+    Some(match name {
+        "room" => Act::Create { name: whole()? },
+        "join" => Act::Join { name: whole()? },
+        "invite" => Act::Invite { peer: whole()? },
+        "remove" => Act::Remove { peer: whole()? },
+        "topic" => Act::Topic { topic: rest.to_owned() },
+        "cancel" => Act::Cancel { target: rest.to_owned() },
+        _ => return None,
+    })
+}
+
+/// A word, and the text that follows it.
+fn with_text(rest: &str) -> Option<(String, String)> {
+    let (word, text) = rest.split_once(char::is_whitespace)?;
+    (!text.trim().is_empty()).then(|| (word.to_owned(), text.to_owned()))
 }
 
 fn unquote(text: &str) -> &str {
@@ -150,11 +176,13 @@ fn take_name(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then(|| (name, rest.trim_start_matches(' ')))
 }
 
-/// The command that was most likely meant: one that begins so, else one that differs in few letters.
+/// The command that was most likely meant: the shortest that begins so, else one that differs in few letters.
 fn nearest(unknown: &str) -> Option<&'static str> {
-    let begins = command_names().find(|name| !unknown.is_empty() && name.starts_with(unknown));
+    let begins = commands::names()
+        .filter(|name| !unknown.is_empty() && name.starts_with(unknown))
+        .min_by_key(|name| name.len());
     let alike = || {
-        let ranked = command_names().map(|name| (distance(name, unknown), name));
+        let ranked = commands::names().map(|name| (distance(name, unknown), name));
         ranked
             .filter(|(distance, _)| *distance <= MAX_DISTANCE && *distance < unknown.len())
             .min()
@@ -209,14 +237,26 @@ mod tests {
         let name = |peer: &str, name: &str| Command::Name { peer: peer.to_owned(), name: name.to_owned() };
         assert_eq!(command("/name anna Anna from work"), name("anna", "Anna from work"));
         assert_eq!(command("/name anna"), name("anna", ""));
+        assert_eq!(command("/room \"Tea time\""), Command::Act(Act::Create { name: "Tea time".to_owned() }));
+        assert_eq!(command("/topic"), Command::Act(Act::Topic { topic: String::new() }));
         assert_eq!(command("/to Anna M"), Command::To { name: "Anna M".to_owned() });
     }
 
     #[test]
     fn what_is_wrong_is_explained() {
-        for wrong in
-            ["/msg", "/msg anna", "/msg \"anna hello", "/to", "/name", "/history x", "/history 0", "/peers x"]
-        {
+        for wrong in [
+            "/msg",
+            "/msg anna",
+            "/msg \"anna hello",
+            "/to",
+            "/name",
+            "/history x",
+            "/history 0",
+            "/peers x",
+            "/room",
+            "/invite",
+            "/rooms x",
+        ] {
             assert!(matches!(parse(wrong), Err(LineError::Usage(_))), "{wrong}");
         }
         for (typed, meant) in [("/hepl", "help"), ("/hist", "history"), ("/mgs", "msg"), ("/n", "name")] {
@@ -231,9 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_command() {
-        let help = help();
-        assert!(command_names().all(|name| help.contains(&format!("/{name}"))));
-        assert!(help.lines().all(|line| line.len() <= 100));
+    fn every_command_of_the_table_is_understood() {
+        for name in commands::names() {
+            let tries = ["", " anna", " 1", " anna hello"].map(|rest| parse(&format!("/{name}{rest}")));
+            assert!(tries.iter().any(|line| matches!(line, Ok(Line::Command(_)))), "/{name}");
+        }
     }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use common::identity::PeerId;
 use common::text;
 
+use crate::log::ConversationId;
+use crate::store::{Store, StoreError};
+
 /// How this user is called.
 pub(super) const ME: &str = "me";
 /// Letters of a key that name somebody at the least: fewer are too easily a name.
@@ -15,6 +18,7 @@ const MIN_KEY: usize = 4;
 pub(super) struct Names {
     me: PeerId,
     names: BTreeMap<PeerId, String>,
+    rooms: BTreeMap<ConversationId, String>,
 }
 
 /// Why it is not clear who is meant.
@@ -35,12 +39,47 @@ pub(super) enum NameError {
 
 impl Names {
     pub(super) fn new(me: PeerId) -> Self {
-        Self { me, names: BTreeMap::new() }
+        Self { me, names: BTreeMap::new(), rooms: BTreeMap::new() }
+    }
+
+    /// The names of all contacts in `store`.
+    pub(super) async fn of(store: &Store) -> Result<Self, StoreError> {
+        let mut names = Self::new(store.me());
+        for contact in store.contacts().await? {
+            names.set(contact.peer, &contact.name());
+        }
+        Ok(names)
+    }
+
+    /// This user.
+    pub(super) const fn me(&self) -> PeerId {
+        self.me
     }
 
     /// Somebody is called `name`, whatever it holds.
     pub(super) fn set(&mut self, peer: PeerId, name: &str) {
         self.names.insert(peer, clean(name, peer));
+    }
+
+    /// Whether somebody has a name here.
+    pub(super) fn knows(&self, peer: PeerId) -> bool {
+        peer == self.me || self.names.contains_key(&peer)
+    }
+
+    /// A room is called `name`, whatever it holds.
+    pub(super) fn set_room(&mut self, room: ConversationId, name: &str) {
+        self.rooms.insert(room, text::one_line(name, text::MAX_NAME));
+    }
+
+    /// What to call a room.
+    pub(super) fn room(&self, room: ConversationId) -> String {
+        let name = self.rooms.get(&room).filter(|name| !name.is_empty());
+        format!("#{}", name.cloned().unwrap_or_else(|| room.to_string()[..8].to_owned()))
+    }
+
+    /// Whether the conversation is a room.
+    pub(super) fn is_room(&self, conversation: ConversationId) -> bool {
+        self.rooms.contains_key(&conversation)
     }
 
     /// What to call somebody: the beginning of the key is added where the name alone could mislead.
@@ -52,6 +91,11 @@ impl Names {
         let folded = name.to_lowercase();
         let is_taken = self.names.iter().any(|(other, n)| *other != peer && n.to_lowercase() == folded);
         if is_taken || folded == ME { format!("{name} ({})", peer.short()) } else { name.clone() }
+    }
+
+    /// The names of everybody, in no particular order.
+    pub(super) fn all(&self) -> impl Iterator<Item = String> {
+        self.names.values().cloned()
     }
 
     /// Who is meant: by the whole name if there is somebody, else by its beginning, else by that of the key.

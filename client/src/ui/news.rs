@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use common::identity::PeerId;
 
-use crate::engine::Person;
-use crate::log::MessageId;
-use crate::net::{PathChange, Via};
+use super::search::Found;
+use crate::engine::{ConversationInfo, Person};
+use crate::log::{ConversationId, MessageId};
+use crate::net::{PathChange, Route, Via};
 use crate::store::{HistoryRow, MessageRow, State};
 
 /// Something to say.
@@ -18,13 +19,19 @@ pub(super) enum News {
     /// A server runs here; this is what to type elsewhere.
     Invite { command: String },
     /// The server is reached for the first time.
-    Ready { me: PeerId, server: String, key: PeerId },
+    Ready { me: PeerId, server: String, key: PeerId, route: Route },
+    /// A code to say to somebody.
+    Code(String),
     /// Something that is good to know.
     Info(String),
     /// Something that scripts may want to know, and that people see anyway.
     Detail(String),
     /// Something went wrong.
     Error(String),
+    /// The server is not reached, and why.
+    ServerTrouble(String),
+    /// It is reached again.
+    ServerBack,
     /// Somebody is connected.
     Connected { peer: PeerId, name: String, words: String, is_new: bool, via: Option<Via> },
     /// Somebody's packets take another path; `is_shown` if people have seen this one already.
@@ -47,8 +54,24 @@ pub(super) enum News {
     Paths(Vec<PathChange>),
     /// What was said; `is_recent` if nobody asked, but somebody came.
     History { peer: PeerId, rows: Vec<HistoryRow>, is_recent: bool },
+    /// What a search found, newest first; `is_rest` if it goes on from what was found before.
+    Found { found: Vec<Found>, has_more: bool, is_rest: bool },
+    /// A message reads differently now.
+    Changed(Box<MessageRow>),
+    /// Somebody is typing.
+    Typing { conversation: ConversationId, peer: PeerId },
+    /// Somebody invites the user into a room.
+    Invited { conversation: ConversationId, name: String, by: PeerId },
     /// The commands.
     Help,
+    /// Everybody who is known, for a screen that shows how they are.
+    Roster(Vec<Person>),
+    /// Whom the user talks to, for a screen that shows the conversation.
+    Turned { conversation: Option<ConversationId> },
+    /// The rooms, for a screen.
+    Rooms(Vec<ConversationInfo>),
+    /// A part of a conversation that a screen has asked for.
+    Page { conversation: ConversationId, rows: Vec<HistoryRow> },
 }
 
 /// The word for a kind of path, stable for scripts.
@@ -57,6 +80,7 @@ pub(super) const fn via_word(via: Via) -> &'static str {
         Via::Relay => "relay",
         Via::Udp => "udp",
         Via::Lan => "lan",
+        Via::Tcp => "tcp",
     }
 }
 
@@ -74,5 +98,6 @@ pub(super) fn path_text(via: Via, remote: Option<SocketAddr>, rtt: Option<Durati
         Via::Relay => format!("over the relay{rtt}"),
         Via::Udp => format!("direct{to} over UDP{rtt}"),
         Via::Lan => format!("direct{to} in the local network{rtt}"),
+        Via::Tcp => format!("direct{to} over TCP{rtt}"),
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use common::identity::PeerId;
 use tokio::sync::mpsc;
 
-use crate::log::MAX_TEXT_LEN;
+use crate::log::{ConversationId, DisplayOrder, MAX_TEXT_LEN};
 
 /// Longest line that is taken: the longest message, and a command with a name before it.
 pub(super) const MAX_LINE: usize = MAX_TEXT_LEN + 1024;
@@ -18,6 +18,14 @@ pub(super) const QUEUE_LEN: usize = 64;
 pub(super) enum Input {
     /// A line; `to` is whom the prompt named, if there was one.
     Line { text: String, to: Option<PeerId> },
+    /// A screen shows a conversation, or none.
+    Open(Option<Place>),
+    /// The user has seen what stands in a conversation.
+    Seen(ConversationId),
+    /// A screen wants messages of a conversation: the newest, or those before one.
+    Page { conversation: ConversationId, before: Option<DisplayOrder> },
+    /// A screen wants what is found; the empty query stands for more of the last search.
+    Search { query: String },
     /// A line that is no text.
     NotUtf8,
     /// A line of more than [`MAX_LINE`] bytes.
@@ -26,6 +34,15 @@ pub(super) enum Input {
     End,
     /// The user wants to leave now.
     Interrupt,
+}
+
+/// Where one talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// With one other person.
+    Person(PeerId),
+    /// In a room.
+    Room(ConversationId),
 }
 
 /// Reads the standard input in a thread of its own, which ends with the input or the program: a read cannot be

@@ -2,17 +2,22 @@
 
 use common::text;
 
-use super::line;
+use super::commands;
 use super::names::Names;
 use super::news::{News, path_text, rtt_text, via_word};
+use super::search::Found;
 use super::time::iso;
 use crate::engine::Person;
-use crate::log::Content;
-use crate::net::{PathChange, Via};
+use crate::log::{Act, Content, MessageId, Role};
+use crate::net::{Carrier, PathChange, Via};
 use crate::store::{HistoryRow, MessageRow, State};
 
 /// Characters of a reason that a peer may have chosen.
 const MAX_REASON: usize = 200;
+/// Characters of a reaction.
+const MAX_SIGN: usize = 16;
+/// Digits of a message's id that are shown.
+const ID_LEN: usize = 8;
 /// What continues a message of several lines.
 const INDENT: &str = "    ";
 
@@ -57,16 +62,25 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
             "the server runs in this client; on the other machine type\n{INDENT}{}",
             colour.paint("1", command)
         )),
-        News::Ready { server, key, .. } => {
+        News::Code(code) => note(format!(
+            "say this to whom you want to meet; it works once, within ten minutes\n{INDENT}/code {}",
+            colour.paint("1", code)
+        )),
+        News::Ready { server, key, route, .. } => {
             let address = server.split('#').next().unwrap_or(server);
-            note(format!("server {address} reached, key {}", key.short()))
+            let way = if route.carrier == Carrier::Udp { String::new() } else { format!(" by {route}") };
+            note(format!("server {address} reached{way}, key {}", key.short()))
         }
         News::Info(message) => note(message.clone()),
-        News::Error(message) => Some(colour.bad(&format!("! {}", text::one_line(message, 4 * MAX_REASON)))),
+        News::ServerBack => note("server reached again".to_owned()),
+        News::Error(message) | News::ServerTrouble(message) => {
+            Some(colour.bad(&format!("! {}", text::one_line(message, 4 * MAX_REASON))))
+        }
         News::Connected { peer, words, is_new, via, .. } => {
             note(connected(&names.shown(*peer), words, *is_new, *via, colour))
         }
         News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) => None,
+        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } => None,
         News::Path { change, is_shown: false } => {
             note(colour.dim(&format!("{}: now {}", names.shown(change.peer), path(change))))
         }
@@ -87,7 +101,15 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::History { peer, rows, is_recent } => {
             history(&names.shown(*peer), rows, *is_recent, names, colour)
         }
-        News::Help => Some(line::help()),
+        News::Found { found, has_more, .. } => note(all_found(found, *has_more, names, colour)),
+        News::Changed(message) => Some(colour.dim(&format!("~ {}", said(message, names, Colour::Off)))),
+        News::Typing { .. } => None,
+        News::Invited { name, by, .. } => note(format!(
+            "{} invites you into the room {}; /accept or /leave",
+            names.shown(*by),
+            colour.name(&text::one_line(name, MAX_REASON))
+        )),
+        News::Help => Some(commands::help().join("\n")),
     }
 }
 
@@ -115,6 +137,7 @@ fn connected(name: &str, words: &str, is_new: bool, via: Option<Via>, colour: Co
         Some(Via::Relay) => " (relay)",
         Some(Via::Udp) => " (direct)",
         Some(Via::Lan) => " (local network)",
+        Some(Via::Tcp) => " (direct, TCP)",
     };
     let name = colour.name(name);
     if is_new {
@@ -130,12 +153,44 @@ fn path(change: &PathChange) -> String {
 }
 
 /// What a message says, safe to show.
-fn body(content: &Content) -> String {
-    match content {
-        Content::Text(text) => text::lines(text),
-        Content::Unknown { kind, .. } => {
-            format!("[a message of kind {kind}, which this version cannot show]")
+fn body(message: &MessageRow, names: &Names) -> String {
+    match &message.content {
+        _ if message.marks.deleted => "[taken back]".to_owned(),
+        Content::Text(text) => {
+            let mut shown = text::lines(&text.text);
+            if let Some(target) = text.reply_to {
+                shown = format!("[re {}] {shown}", short(target));
+            }
+            if message.marks.edited {
+                shown += " (edited)";
+            }
+            for (sign, authors) in &message.marks.reactions {
+                shown += &format!(" [{} {}]", text::one_line(sign, MAX_SIGN), authors.len());
+            }
+            shown
         }
+        Content::Room(act) => room_event(act, names),
+        other => format!("[a message of kind {}, which this version cannot show]", other.kind()),
+    }
+}
+
+/// The beginning of a message's id: enough to name it.
+pub(super) fn short(id: MessageId) -> String {
+    id.to_string()[..ID_LEN].to_owned()
+}
+
+pub(super) fn room_event(act: &Act, names: &Names) -> String {
+    let safe = |value: &str| text::one_line(value, MAX_REASON);
+    match act {
+        Act::Create { name } => format!("[made the room {}]", safe(name)),
+        Act::Add(peer) => format!("[invited {}]", names.shown(*peer)),
+        Act::Remove(peer) => format!("[removed {}]", names.shown(*peer)),
+        Act::Accept => "[joined]".to_owned(),
+        Act::Leave => "[left]".to_owned(),
+        Act::Appoint(peer, Role::Owner) => format!("[made {} an owner]", names.shown(*peer)),
+        Act::Appoint(peer, Role::Member) => format!("[made {} a member]", names.shown(*peer)),
+        Act::Topic(topic) => format!("[set the topic: {}]", safe(topic)),
+        Act::Rename(name) => format!("[renamed the room to {}]", safe(name)),
     }
 }
 
@@ -143,7 +198,11 @@ fn body(content: &Content) -> String {
 fn said(message: &MessageRow, names: &Names, colour: Colour) -> String {
     let name = names.shown(message.author);
     let name = if message.own { colour.good(&format!("{name}>")) } else { colour.name(&format!("{name}>")) };
-    format!("{name} {}", body(&message.content).replace('\n', &format!("\n{INDENT}")))
+    let place = match names.is_room(message.conversation) {
+        true => format!("{} ", names.room(message.conversation)),
+        false => String::new(),
+    };
+    format!("{place}{name} {}", body(message, names).replace('\n', &format!("\n{INDENT}")))
 }
 
 fn peers(
@@ -197,6 +256,23 @@ pub(super) fn history_line(row: &HistoryRow, names: &Names, colour: Colour) -> S
         HistoryRow::Gap { waiting, missing } => {
             format!("... {waiting} newer kept back until {missing} that are missing have come")
         }
+    }
+}
+
+/// A message that was found, with what its conversation is called.
+pub(super) fn found_line(title: &str, row: &HistoryRow, names: &Names, colour: Colour) -> String {
+    format!("[{title}] {}", history_line(row, names, colour))
+}
+
+fn all_found(found: &[Found], has_more: bool, names: &Names, colour: Colour) -> String {
+    let lines = found.iter().map(|Found { title, message }| {
+        let row = HistoryRow::Message(Box::new(message.clone()));
+        format!("\n{}", found_line(title, &row, names, colour))
+    });
+    let more = if has_more { "\n  /search shows more" } else { "" };
+    match found.len() {
+        0 => "nothing was found".to_owned(),
+        _ => format!("newest first:{}{more}", lines.collect::<String>()),
     }
 }
 

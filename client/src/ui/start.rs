@@ -4,21 +4,26 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
+use common::identity::PeerId;
 use quinn::AsyncUdpSocket;
+use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::app::{App, Format, Inputs, Setup};
+use super::app::{App, Inputs, Setup};
 use super::args::Args;
 use super::embedded::{self, Embedded};
+use super::front::Front;
+use super::hands::{Serving, Worker};
 use super::out::{Out, Stdout};
+use super::plain::Input;
 use super::show::Colour;
 use super::signals::Signals;
 use super::terminal::Restore;
-use super::{Exit, Fatal, plain, terminal};
+use super::{Exit, Fatal, plain, terminal, tui};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::{Config, Engine};
-use crate::net::{self, links};
+use crate::net::{self, Surroundings, TcpUse, links};
 use crate::store::Options;
 
 /// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
@@ -62,6 +67,8 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
             (target, Some(server))
         }
     };
+    // The server inside this client is as near as can be.
+    let tunnels = embedded.is_none().then(|| args.tunnels(&server));
     let name = args.name();
     let config = Config {
         identity,
@@ -70,17 +77,43 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
         name: name.clone(),
         server: Some(server.clone()),
         meet: args.meet,
+        tunnels,
         links,
-        interfaces: links::interface_addrs,
+        bind_extra: net::BindExtra(Arc::new(links::bind_extra)),
+        surroundings: surroundings(args),
+        tcp: TcpUse::WhenUdpFails,
         wall_clock: net::unix_ms,
         seed: rand::random(),
     };
     let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
+    let worker = Worker::Running { engine: engine.clone(), server: server.to_string() };
+    let _serving = Serving::start(&dir, worker);
+    let app = |front| App::new(Setup { engine: engine.clone(), name, server, front });
+    if is_terminal && !args.plain {
+        let (_restore, screen, inputs) = open_screen(args, engine.me())?;
+        return Box::pin(app(Front::Screen(screen)).run(events, Inputs::Screen(inputs), signals, embedded))
+            .await;
+    }
     let restore = is_terminal.then(Restore::new);
     let (inputs, out) = open_console(args, restore.as_ref())?;
-    let format = if args.json { Format::Json } else { Format::Lines(colour()) };
-    let app = App::new(Setup { engine, name, server, format, out });
-    Box::pin(app.run(events, inputs, signals, embedded)).await
+    let front = if args.json { Front::Json(out) } else { Front::Lines(colour(), out) };
+    Box::pin(app(front).run(events, inputs, signals, embedded)).await
+}
+
+/// Takes the terminal for the full screen.
+fn open_screen(args: &Args, me: PeerId) -> Result<(tui::Restore, tui::Screen, mpsc::Receiver<Input>), Fatal> {
+    let mouse = if args.mouse { tui::Mouse::Taken } else { tui::Mouse::Left };
+    let restore = tui::Restore::take(mouse).map_err(Fatal::failed)?;
+    let (screen, inputs) = tui::start(me, colour()).map_err(Fatal::failed)?;
+    Ok((restore, screen, inputs))
+}
+
+fn surroundings(args: &Args) -> Surroundings {
+    let mut surroundings = Surroundings::system();
+    if args.no_port_mapping {
+        surroundings.port_mapping = net::PortMapping::Off;
+    }
+    surroundings
 }
 
 /// Binds the client's sockets; a port that the user chose must be had for IPv4.

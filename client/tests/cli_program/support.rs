@@ -33,6 +33,7 @@ impl Rendezvous {
             runtime.block_on(async {
                 let config = Config {
                     binds: vec![(Ipv4Addr::LOCALHOST, port).into()],
+                    bind_tcp: Vec::new(),
                     identity: IdentitySource::Given(Identity::from_seed([seed; 32])),
                     limits: Limits::default(),
                 };
@@ -70,6 +71,8 @@ pub(crate) fn command(dir: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HOBNOB_")) {
         command.env_remove(name);
     }
+    // Whatever router this machine has is none of a test's business.
+    command.env("HOBNOB_NO_PORT_MAPPING", "1");
     command.arg("--data-dir").arg(dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -1,10 +1,9 @@
 //! One address of the peer: its schedule of checks, its measured round trip, its life and death.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::tier;
+use super::{Local, Way, tier};
 use crate::stun::check::{KeyName, Size, TransactionId};
 
 /// When checks to a new address are sent, counted from the one before. The first ones come fast, since both NATs
@@ -45,6 +44,8 @@ pub enum Tier {
     Lan,
     /// A public address.
     Public,
+    /// A TCP connection, wherever it goes: a lost packet holds up those behind it.
+    Tcp,
 }
 
 /// Whether an answer is overdue.
@@ -75,7 +76,7 @@ struct Outstanding {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Path {
-    pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     state: State,
     next_check: Instant,
     last_check: Option<Instant>,
@@ -88,9 +89,9 @@ pub(super) struct Path {
 }
 
 impl Path {
-    pub(super) fn new(now: Instant, remote: SocketAddr) -> Self {
+    pub(super) fn new(now: Instant, way: Way) -> Self {
         Self {
-            remote,
+            way,
             state: State::Probing(0),
             next_check: now,
             last_check: None,
@@ -297,18 +298,21 @@ impl Path {
         self.smoothed.is_some()
     }
 
-    pub(super) const fn is_hopeless(&self) -> bool {
-        !self.has_answered() && self.unanswered >= MAX_UNANSWERED
+    /// Whether the path need not be remembered: it never worked, or it had a mapping of its own, which nothing keeps
+    /// alive once it rests.
+    pub(super) fn is_hopeless(&self) -> bool {
+        let is_cold = self.way.local != Local::MAIN && self.state == State::Resting;
+        is_cold || (!self.has_answered() && self.unanswered >= MAX_UNANSWERED)
     }
 
     /// Smaller is better.
     pub(super) fn rank(&self) -> (Tier, Duration) {
-        (tier(self.remote), self.rtt().unwrap_or(Duration::MAX))
+        (tier(self.way.remote), self.rtt().unwrap_or(Duration::MAX))
     }
 
     /// Whether this path is so much better than `active` that packets should change over.
     pub(super) fn beats(&self, active: &Self) -> bool {
-        if self.remote == active.remote {
+        if self.way == active.way {
             return false;
         }
         let (tier, rtt) = self.rank();

@@ -16,6 +16,11 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// The way from the main socket.
+fn main(remote: SocketAddr) -> Way {
+    Way { local: Local::MAIN, remote }
+}
+
 /// Two agents, each at one address, and the datagrams between them.
 struct Pair {
     start: Instant,
@@ -87,7 +92,7 @@ impl Pair {
             self.now = next.max(self.now);
             while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (to, from, bytes) = entry.remove();
-                self.agents[to].handle_datagram(self.now, from, &bytes);
+                self.agents[to].handle_datagram(self.now, Local::MAIN, from, &bytes);
             }
             for agent in &mut self.agents {
                 agent.handle_timeout(self.now);
@@ -113,7 +118,7 @@ impl Pair {
     }
 
     fn direct(&self) -> [Route; 2] {
-        [Route::Direct(self.addrs[1]), Route::Direct(self.addrs[0])]
+        [Route::Direct(main(self.addrs[1])), Route::Direct(main(self.addrs[0]))]
     }
 }
 
@@ -183,8 +188,8 @@ fn a_peer_behind_a_rebound_nat_is_followed() {
     pair.run_busy(1_000);
     pair.addrs[0] = addr("192.0.2.1:1999");
     pair.run_busy(600);
-    assert_eq!(pair.agents[1].route(), Route::Direct(pair.addrs[0]));
-    assert_eq!(pair.agents[0].route(), Route::Direct(pair.addrs[1]));
+    assert_eq!(pair.agents[1].route(), Route::Direct(main(pair.addrs[0])));
+    assert_eq!(pair.agents[0].route(), Route::Direct(main(pair.addrs[1])));
 }
 
 #[test]
@@ -222,13 +227,13 @@ fn a_local_path_is_preferred_to_a_public_one() {
     agent.add_candidate(now, lan);
     let mut answer = |agent: &mut Agent, now| {
         while let Some(request) = agent.poll_transmit() {
-            peer.handle_datagram(now, addr("192.0.2.1:1"), &request.bytes);
+            peer.handle_datagram(now, Local::MAIN, addr("192.0.2.1:1"), &request.bytes);
             let response = std::iter::from_fn(|| peer.poll_transmit()).find(|t| t.bytes[0] == 1).unwrap();
-            agent.handle_datagram(now, request.to, &response.bytes);
+            agent.handle_datagram(now, Local::MAIN, request.to, &response.bytes);
         }
     };
     answer(&mut agent, now + Duration::from_millis(5));
-    assert_eq!(agent.route(), Route::Direct(lan));
+    assert_eq!(agent.route(), Route::Direct(main(lan)));
 }
 
 #[test]
@@ -238,7 +243,7 @@ fn a_wrong_key_or_a_stranger_changes_nothing() {
     agent.add_key(Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN]));
     let forged = Key::new(KeyName(1), Side::Acceptor, &[2; KEY_LEN]);
     let request = check::request(&forged, [0; 12], Size::Bare);
-    assert!(!agent.handle_datagram(now, addr("203.0.113.5:5"), &request));
+    assert!(!agent.handle_datagram(now, Local::MAIN, addr("203.0.113.5:5"), &request));
     assert_eq!((agent.poll_transmit(), agent.poll_event()), (None, None));
     assert_eq!(agent.remotes().count(), 0);
 }

@@ -23,10 +23,20 @@ impl Source {
 /// A connection that wants to be opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// Where its first packet seems to come from.
+    /// Where its first packet seems to come from, over UDP or in a tunnel.
     pub from: SocketAddr,
-    /// Whether the sender has proved that it receives packets there.
+    /// Whether the sender has proved that it receives packets there, as every TCP connection does.
     pub validated: bool,
+    /// The UDP endpoint that peers may use; `None` for a tunnel.
+    pub endpoint: Option<SocketAddr>,
+}
+
+impl Arrival {
+    /// A connection whose first packet came as a datagram.
+    #[must_use]
+    pub const fn over_udp(from: SocketAddr, validated: bool) -> Self {
+        Self { from, validated, endpoint: Some(from) }
+    }
 }
 
 /// What is done with an [`Arrival`].
@@ -100,7 +110,7 @@ mod tests {
     use super::*;
 
     fn arrival(ip: &str, validated: bool) -> Arrival {
-        Arrival { from: SocketAddr::new(ip.parse().unwrap(), 1), validated }
+        Arrival::over_udp(SocketAddr::new(ip.parse().unwrap(), 1), validated)
     }
 
     fn limits() -> Limits {

@@ -1,6 +1,7 @@
 //! The core in virtual time.
 #![expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
 
+use common::control;
 use common::frame::Message;
 use proptest::prelude::*;
 
@@ -19,7 +20,7 @@ impl World {
 
     /// A connection whose handshake has proved key `n`.
     fn connected(&mut self, n: u8) -> ConnId {
-        let arrival = Arrival { from: address(n), validated: true };
+        let arrival = Arrival::over_udp(address(n), true);
         let (verdict, conn) = self.core.handle_arrival(self.now, arrival);
         assert_eq!(verdict, Verdict::Accept);
         self.core.handle_connected(self.now, conn, peer(n));
@@ -88,7 +89,7 @@ fn register(n: u8) -> Register {
 }
 
 fn welcome(n: u8) -> ToClient {
-    Welcome { observed: address(n), features: Vec::new() }.into()
+    Welcome { observed: Some(address(n)), probes: Vec::new(), features: Vec::new() }.into()
 }
 
 fn connect(session: u64, n: u8) -> Connect {
@@ -135,6 +136,30 @@ fn both_sides_are_introduced_with_one_fresh_key() {
     let again = world.tell(b, connect(6, 1));
     assert_ne!(introduction(&again, a).key, at_a.key);
     assert_eq!(world.core.stats().introductions, 2);
+}
+
+/// `docs/protocol.md` §4.3.
+#[test]
+fn a_mapped_endpoint_is_told_only_at_the_address_that_is_seen() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.registered(1), world.registered(2));
+    let own = SocketAddr::new(address(2).ip(), 7);
+    let cases = [
+        (Some(own), vec![address(2), own]),
+        (Some(SocketAddr::new(address(3).ip(), 7)), vec![address(2)]),
+        (Some(SocketAddr::new(address(2).ip(), 0)), vec![address(2)]),
+        (Some(address(2)), vec![address(2)]),
+        (None, vec![address(2)]),
+    ];
+    for (session, (mapped, expected)) in (1..).zip(cases) {
+        world.tell(b, Mapped { addr: mapped });
+        let said = world.tell(a, connect(session, 2));
+        assert_eq!(introduction(&said, a).endpoints, expected, "{mapped:?}");
+    }
+    world.tell(b, Mapped { addr: Some(own) });
+    world.core.handle_observed(world.now, b, Some(address(4)));
+    let said = world.tell(a, connect(99, 2));
+    assert_eq!(introduction(&said, a).endpoints, [address(4)], "it has moved away from there");
 }
 
 #[test]
@@ -230,14 +255,28 @@ fn a_new_address_is_told_once_and_used() {
     let mut world = World::new(Limits::default());
     let (a, b) = (world.registered(1), world.registered(2));
     let mapped: SocketAddr = "[::ffff:192.0.2.1]:1000".parse().unwrap();
-    world.core.handle_observed(world.now, a, mapped);
+    world.core.handle_observed(world.now, a, Some(mapped));
     assert_eq!(world.outputs(), [], "the same, written otherwise");
     let addr = SocketAddr::from(([198, 51, 100, 1], 7));
-    world.core.handle_observed(world.now, a, addr);
-    world.core.handle_observed(world.now, a, addr);
-    assert_eq!(world.outputs(), [Output::Send(a, Observed { addr }.into())]);
+    world.core.handle_observed(world.now, a, Some(addr));
+    world.core.handle_observed(world.now, a, Some(addr));
+    assert_eq!(world.outputs(), [Output::Send(a, Observed { addr: Some(addr) }.into())]);
     let said = world.tell(b, connect(1, 1));
     assert_eq!(introduction(&said, b).endpoints, [addr]);
+}
+
+#[test]
+fn who_comes_through_a_tunnel_has_no_endpoint_until_it_comes_over_udp() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.registered(1), world.registered(2));
+    world.core.handle_observed(world.now, a, None);
+    assert_eq!(world.outputs(), [Output::Send(a, Observed { addr: None }.into())]);
+    let said = world.tell(b, connect(1, 1));
+    assert_eq!(introduction(&said, b).endpoints, []);
+    world.core.handle_observed(world.now, a, Some(address(1)));
+    assert_eq!(world.outputs(), [Output::Send(a, Observed { addr: Some(address(1)) }.into())]);
+    let said = world.tell(b, connect(2, 1));
+    assert_eq!(introduction(&said, b).endpoints, [address(1)]);
 }
 
 #[test]
@@ -323,7 +362,7 @@ fn presence_follows_registration() {
     let a = world.registered(1);
     let said = world.tell(a, Watch { peers: vec![peer(2)] });
     assert_eq!(said.len(), 2);
-    let long = Watch { peers: vec![peer(3); common::control::MAX_WATCHED + 1] };
+    let long = Watch { peers: vec![peer(3); control::MAX_WATCHED + 1] };
     assert_eq!(closed(&world.tell(b, long)), Some((b, close::PROTOCOL)));
 }
 
@@ -383,7 +422,7 @@ fn floods_of_frames_and_bytes_end_the_connection() {
 fn who_does_not_register_in_time_is_closed() {
     let mut world = World::new(Limits::default());
     let mute = world.connected(1);
-    let in_handshake = world.core.handle_arrival(world.now, Arrival { from: address(2), validated: false }).1;
+    let in_handshake = world.core.handle_arrival(world.now, Arrival::over_udp(address(2), false)).1;
     let registered = world.registered(3);
     assert_eq!(world.pass(REGISTER_TIMEOUT - Duration::from_millis(1)), []);
     let said = world.pass(Duration::from_millis(1));
@@ -470,4 +509,72 @@ proptest! {
         prop_assert_eq!((stats.lobby, stats.lobby_outside), (0, 0));
         prop_assert_eq!((stats.sessions, world.core.poll_timeout()), (0, None));
     }
+}
+
+fn claim(number: u32) -> control::Claim {
+    control::Claim { number, pake: vec![1; 33] }
+}
+
+fn reply(number: u32, to: u8) -> control::Reply {
+    control::Reply { number, peer: peer(to), pake: vec![2; 33], proof: vec![3; 32] }
+}
+
+impl World {
+    /// Offers a code on `conn`, and returns its number.
+    fn offer(&mut self, conn: ConnId) -> u32 {
+        let said = self.tell(conn, control::Offer {});
+        let [.., Output::Send(to, ToClient::Offered(offered))] = &said[..] else { panic!("{said:?}") };
+        assert_eq!(*to, conn);
+        offered.number
+    }
+}
+
+fn no_offer(conn: ConnId, number: u32) -> Output {
+    Output::Send(conn, control::NoOffer { number }.into())
+}
+
+#[test]
+fn a_code_is_claimed_once_and_passes_one_reply_each_way() {
+    let mut world = World::new(Limits::default());
+    let (a, b, c) = (world.registered(1), world.registered(2), world.registered(3));
+    let number = world.offer(a);
+    let claimed = control::Claimed { number, peer: peer(2), pake: vec![1; 33] };
+    assert_eq!(world.tell(b, claim(number)), [Output::Send(a, claimed.into())]);
+    assert_eq!(world.tell(c, claim(number)), [no_offer(c, number)], "it is used up");
+    assert_eq!(world.tell(c, reply(number, 1)), [], "not for strangers");
+    let passed = |from| control::Reply { peer: peer(from), ..reply(number, 0) };
+    assert_eq!(world.tell(a, reply(number, 2)), [Output::Send(b, passed(1).into())]);
+    assert_eq!(world.tell(a, reply(number, 2)), [], "once");
+    assert_eq!(world.tell(b, reply(number, 1)), [Output::Send(a, passed(2).into())]);
+    assert_eq!(world.tell(b, reply(number, 1)), [], "over");
+}
+
+#[test]
+fn a_code_ends_with_its_time_its_owner_and_its_successor() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.registered(1), world.registered(2));
+    let first = world.offer(a);
+    let second = world.offer(a);
+    assert_eq!(world.tell(b, claim(first)) == [no_offer(b, first)], first != second);
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.registered(1), world.registered(2));
+    let number = world.offer(a);
+    assert_eq!(world.pass(Duration::from_secs(599)), []);
+    assert_eq!(world.pass(Duration::from_secs(1)), [no_offer(a, number)]);
+    let number = world.offer(a);
+    world.tell(b, claim(number));
+    assert_eq!(world.gone(a), [no_offer(b, number)]);
+}
+
+#[test]
+fn nobody_uses_up_other_peoples_codes_in_masses() {
+    let mut world = World::new(Limits::default());
+    let offerers: Vec<_> = (10..30).map(|n| world.registered(n)).collect();
+    let numbers: Vec<_> = offerers.iter().map(|conn| world.offer(*conn)).collect();
+    let thief = world.registered(1);
+    let stolen = numbers.iter().filter(|number| {
+        let said = world.tell(thief, claim(**number));
+        matches!(said[..], [Output::Send(_, ToClient::Claimed(_))])
+    });
+    assert_eq!(stolen.count(), 5);
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::address::TUNNELS;
 use common::control::{ToClient, close};
 use common::frame::Message;
 use quinn::{Connection, Endpoint, Incoming, SendStream, VarInt};
@@ -21,6 +22,7 @@ use super::clock;
 use super::connection::{self, Input};
 use super::unvalidated::Unvalidated;
 use crate::core::{Arrival, ConnId, Core, CoreStats, Output, Verdict};
+use crate::tunnel::Tunnels;
 
 /// Inputs that wait for the hub. Each connection has at most two of them under way.
 pub(super) const INPUTS: usize = 1024;
@@ -42,6 +44,13 @@ pub(super) struct HubCounters {
     pub(super) endpoints_lost: AtomicU64,
 }
 
+/// What the hub and other parts of the driver work on together.
+pub(super) struct Shared {
+    pub(super) counters: Arc<HubCounters>,
+    pub(super) unvalidated: Arc<Unvalidated>,
+    pub(super) tunnels: Arc<Tunnels>,
+}
+
 /// See the module.
 pub(super) struct Hub {
     core: Core,
@@ -51,8 +60,7 @@ pub(super) struct Hub {
     sender: mpsc::Sender<Input>,
     tasks: JoinSet<()>,
     stats: watch::Sender<CoreStats>,
-    counters: Arc<HubCounters>,
-    unvalidated: Arc<Unvalidated>,
+    shared: Shared,
     /// Where the connections among those are that are in their handshake.
     unproved: BTreeMap<ConnId, SocketAddr>,
     /// Where the next sweep goes on.
@@ -65,6 +73,13 @@ struct Entry {
     send: Option<SendStream>,
 }
 
+impl Entry {
+    /// Where its packets come from over UDP; `None` while they come through a tunnel.
+    fn endpoint(&self) -> Option<SocketAddr> {
+        Some(self.connection.remote_address()).filter(|addr| TUNNELS.tag(*addr).is_none())
+    }
+}
+
 /// All endpoints have failed: the sockets are gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the network sockets failed")]
@@ -75,8 +90,7 @@ impl Hub {
         core: Core,
         endpoints: Vec<Endpoint>,
         stats: watch::Sender<CoreStats>,
-        counters: Arc<HubCounters>,
-        unvalidated: Arc<Unvalidated>,
+        shared: Shared,
     ) -> Self {
         let (sender, inputs) = mpsc::channel(INPUTS);
         let mut tasks = JoinSet::new();
@@ -91,8 +105,7 @@ impl Hub {
             sender,
             tasks,
             stats,
-            counters,
-            unvalidated,
+            shared,
             unproved: BTreeMap::new(),
             swept: ConnId(0),
         }
@@ -167,18 +180,23 @@ impl Hub {
             Input::EndpointLost => {
                 // Without its address, which is no business of whoever reads the log.
                 warn!("an endpoint has ended, its socket failed");
-                self.counters.endpoints_lost.fetch_add(1, Ordering::Relaxed);
+                self.shared.counters.endpoints_lost.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     fn arrival(&mut self, now: Instant, incoming: Box<Incoming>) {
-        let arrival =
-            Arrival { from: incoming.remote_address(), validated: incoming.remote_address_validated() };
+        let addr = incoming.remote_address();
+        let arrival = match (TUNNELS.tag(addr), self.shared.tunnels.source(addr)) {
+            (None, _) => Arrival::over_udp(addr, incoming.remote_address_validated()),
+            (Some(_), Some(from)) => Arrival { from, validated: true, endpoint: None },
+            // The tunnel has gone meanwhile.
+            (Some(_), None) => return incoming.ignore(),
+        };
         match self.core.handle_arrival(now, arrival) {
             (Verdict::Accept, conn) => {
                 if !arrival.validated {
-                    self.unvalidated.add(arrival.from);
+                    self.shared.unvalidated.add(arrival.from);
                     self.unproved.insert(conn, arrival.from);
                 }
                 self.tasks.spawn(connection::run(conn, incoming, self.sender.clone()));
@@ -192,14 +210,14 @@ impl Hub {
     /// The handshake of a connection is over: its address is proved, or nothing more is sent there.
     fn proved(&mut self, conn: ConnId) {
         if let Some(addr) = self.unproved.remove(&conn) {
-            self.unvalidated.remove(addr);
+            self.shared.unvalidated.remove(addr);
         }
     }
 
     /// Tells the core where a connection comes from now.
     fn look(&mut self, now: Instant, conn: ConnId) {
         if let Some(entry) = self.conns.get(&conn) {
-            self.core.handle_observed(now, conn, entry.connection.remote_address());
+            self.core.handle_observed(now, conn, entry.endpoint());
         }
     }
 
@@ -208,7 +226,7 @@ impl Hub {
         let share = self.conns.len().div_ceil(SWEEP_STEPS);
         let mut rest = self.conns.range(self.swept..);
         for (conn, entry) in rest.by_ref().take(share) {
-            self.core.handle_observed(now, *conn, entry.connection.remote_address());
+            self.core.handle_observed(now, *conn, entry.endpoint());
         }
         self.swept = rest.next().map_or(ConnId(0), |(conn, _)| *conn);
     }
@@ -243,7 +261,7 @@ impl Hub {
         // Newer packets are dropped rather than older ones: the inner connection's order stays.
         let fits = connection.datagram_send_buffer_space() >= datagram.len();
         if !fits || connection.send_datagram(datagram).is_err() {
-            self.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct SocketCounters {
 #[derive(Debug)]
 pub(super) struct StunSocket {
     inner: Arc<dyn AsyncUdpSocket>,
-    limiter: Mutex<Limiter>,
+    limiter: Arc<SharedLimiter>,
     counters: Arc<SocketCounters>,
     unvalidated: Arc<Unvalidated>,
 }
@@ -48,11 +48,11 @@ pub(super) struct StunSocket {
 impl StunSocket {
     pub(super) fn new(
         inner: Arc<dyn AsyncUdpSocket>,
-        rate: Rate,
+        limiter: Arc<SharedLimiter>,
         counters: Arc<SocketCounters>,
         unvalidated: Arc<Unvalidated>,
     ) -> Self {
-        Self { inner, limiter: Mutex::new(Limiter::new(clock::now(), rate)), counters, unvalidated }
+        Self { inner, limiter, counters, unvalidated }
     }
 
     /// Answers what is STUN in a receive buffer and leaves only QUIC in it.
@@ -122,8 +122,7 @@ impl AsyncUdpSocket for StunSocket {
     ) -> Poll<io::Result<usize>> {
         let received = ready!(self.inner.poll_recv(cx, bufs, meta))?;
         let now = clock::now();
-        // Only the endpoint's one driver comes here, so that the lock is never waited for.
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limiter = self.limiter.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (buffer, meta) in bufs.iter_mut().zip(meta).take(received) {
             self.sift(&mut limiter, now, buffer, meta);
         }
@@ -144,6 +143,17 @@ impl AsyncUdpSocket for StunSocket {
 
     fn may_fragment(&self) -> bool {
         self.inner.may_fragment()
+    }
+}
+
+/// The one [`Limiter`] of all sockets: a forged source gets no more for being sent to several ports. The lock is held
+/// for as long as one receive buffer takes.
+#[derive(Debug)]
+pub(super) struct SharedLimiter(Mutex<Limiter>);
+
+impl SharedLimiter {
+    pub(super) fn new(rate: Rate) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Limiter::new(clock::now(), rate))))
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use common::control::{ALPN, MAX_FRAME_LEN};
 use common::identity::Identity;
-use common::tls::{EarlyData, server_config};
 use quinn::congestion::CubicConfig;
 use quinn::{
     AsyncUdpSocket, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::session::SlimConfig;
 
 /// A client that is silent for so long is gone. Clients send something at least every 15 seconds or so.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,8 +60,7 @@ pub(super) fn endpoint_config() -> EndpointConfig {
 }
 
 pub(super) fn quic_config(identity: &Identity) -> ServerConfig {
-    let crypto = server_config(identity, ALPN, EarlyData::Refuse);
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut config = ServerConfig::with_crypto(Arc::new(SlimConfig::new(identity, ALPN)));
     config
         .transport_config(Arc::new(transport_config()))
         .migration(true)

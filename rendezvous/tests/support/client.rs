@@ -30,7 +30,7 @@ pub(crate) async fn server() -> Server {
 
 pub(crate) async fn server_with(limits: Limits) -> Server {
     let identity = IdentitySource::Given(Identity::from_seed([200; 32]));
-    Server::bind(Config { binds: vec![loopback()], identity, limits }).await.unwrap()
+    Server::bind(Config { binds: vec![loopback()], bind_tcp: Vec::new(), identity, limits }).await.unwrap()
 }
 
 pub(crate) fn quic(identity: &Identity, alpn: &[u8]) -> ClientConfig {

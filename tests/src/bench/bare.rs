@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use client::net::{Config, Event, Handshake, Link, Net, ServerTarget, Via};
+use client::net::{BindExtra, Config, Event, Handshake, Link, Net, ServerTarget, TcpUse, Via};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use quinn::AsyncUdpSocket;
@@ -31,7 +31,7 @@ impl Bare {
     /// Starts one and waits until it is registered with the server.
     pub(super) async fn start(
         seed: u64,
-        links: Vec<Arc<dyn AsyncUdpSocket>>,
+        (links, bind_extra): (Vec<Arc<dyn AsyncUdpSocket>>, BindExtra),
         server: (SocketAddr, PeerId),
     ) -> anyhow::Result<Self> {
         let mut key = [0; 32];
@@ -43,8 +43,11 @@ impl Bare {
             identity,
             instance: InstanceId(rand::random()),
             server: Some(ServerTarget { address: server.0.to_string(), key: Some(server.1) }),
+            tunnels: None,
             links,
-            interfaces: Vec::new,
+            bind_extra,
+            surroundings: client::net::Surroundings::default(),
+            tcp: TcpUse::Never,
             seed,
         };
         let (net, events) = Net::start(config, &mut tasks)?;
@@ -109,6 +112,11 @@ impl Bare {
     pub(super) async fn closed(&mut self) -> anyhow::Result<()> {
         self.wait("the end", |event| matches!(event, Event::Closed { .. }).then_some(())).await
     }
+}
+
+/// Makes more real sockets.
+pub(super) fn real_sockets() -> BindExtra {
+    BindExtra(Arc::new(client::net::links::bind_extra))
 }
 
 /// Whether data flows before the handshake has ended.

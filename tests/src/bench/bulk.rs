@@ -11,7 +11,7 @@ use quinn::{AckFrequencyConfig, AsyncUdpSocket, Connection, MtuDiscoveryConfig};
 use rendezvous::{Limits, Server};
 use tokio::runtime::{Builder, Runtime};
 
-use super::bare::Bare;
+use super::bare::{Bare, real_sockets};
 use super::plain::{self, Cipher, Setup};
 use super::stats::{Samples, median_ratio};
 use super::{Figure, Report, Target, cpu};
@@ -177,8 +177,8 @@ async fn ours(bytes: u64) -> anyhow::Result<Cost> {
     let address = ([127, 0, 0, 1], socket.local_addr()?.port()).into();
     let server = Server::with_sockets(&Identity::from_seed([7; 32]), Limits::default(), vec![socket])?;
     let target = (address, server.peer_id());
-    let mut a = Bare::start(rand::random(), client::net::links::bind(0)?, target).await?;
-    let mut b = Bare::start(rand::random(), client::net::links::bind(0)?, target).await?;
+    let mut a = Bare::start(rand::random(), (client::net::links::bind(0)?, real_sockets()), target).await?;
+    let mut b = Bare::start(rand::random(), (client::net::links::bind(0)?, real_sockets()), target).await?;
     a.net.dial(b.id).await;
     let (from, to) = (a.connected().await?, b.connected().await?);
     a.settle_direct(b.id).await?;

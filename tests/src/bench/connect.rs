@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use client::engine;
-use client::net::{Event, Via};
+use client::net::{BindExtra, Event, Via};
 use client::store::{self, State};
 use quinn::AsyncUdpSocket;
 use tokio::sync::mpsc;
@@ -88,8 +88,8 @@ fn foul_runs(runs: u64, kinds: &[(&str, Access)]) -> anyhow::Result<Vec<Run>> {
     Ok(all)
 }
 
-fn socket(world: &World, home: &Home) -> Vec<Arc<dyn AsyncUdpSocket>> {
-    vec![world.net.bind(home.host, 40_000)]
+fn socket(world: &World, home: &Home) -> (Vec<Arc<dyn AsyncUdpSocket>>, BindExtra) {
+    (vec![world.net.bind(home.host, 40_000)], world.bind_extra(home))
 }
 
 async fn one_run(seed: u64, weather: Weather, a: &Access, b: &Access) -> anyhow::Result<Run> {

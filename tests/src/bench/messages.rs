@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use client::engine::{self, Engine, Event};
-use client::net::{ServerTarget, Via};
+use client::net::{ServerTarget, TcpUse, Via};
 use client::store::{self, State};
 use common::identity::{Identity, PeerId};
 use rendezvous::{Limits, Server};
@@ -174,8 +174,11 @@ pub(super) fn config(
         name: "bench".to_owned(),
         server: Some(server),
         meet: true,
+        tunnels: None,
         links: client::net::links::bind(0)?,
-        interfaces: Vec::new,
+        bind_extra: super::bare::real_sockets(),
+        surroundings: client::net::Surroundings::default(),
+        tcp: TcpUse::Never,
         wall_clock: client::net::unix_ms,
         seed: rand::random(),
     })

@@ -61,6 +61,18 @@ impl Samples {
     }
 }
 
+/// The interval in which the true share lies with 95 % confidence if `hits` of `tries` were seen, after Wilson.
+#[must_use]
+pub fn wilson(hits: usize, tries: usize) -> (f64, f64) {
+    const Z: f64 = 1.96;
+    let n = tries.max(1) as f64;
+    let p = hits as f64 / n;
+    let middle = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    ((middle - half) / scale, (middle + half) / scale)
+}
+
 /// The median of `ours` divided by `theirs`, run by run: what both had to bear in the same run cancels out.
 #[must_use]
 pub fn median_ratio(ours: &[f64], theirs: &[f64]) -> f64 {
@@ -96,6 +108,14 @@ mod tests {
         assert!(samples(&[]).median().is_nan() && samples(&[]).percentile(50).is_nan());
         let odd = samples(&[f64::NAN, 2.0, f64::INFINITY]);
         assert_eq!((odd.len(), odd.is_empty(), odd.max().to_bits()), (1, false, f64::to_bits(2.0)));
+    }
+
+    #[test]
+    fn the_interval_holds_the_share_and_narrows() {
+        let (low, high) = wilson(0, 100);
+        assert!(low.abs() < 1e-9 && (0.03..0.04).contains(&high), "{low} {high}");
+        let (low, high) = wilson(990, 1000);
+        assert!((0.981..0.983).contains(&low) && (0.994..0.996).contains(&high), "{low} {high}");
     }
 
     #[test]

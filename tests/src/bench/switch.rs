@@ -16,7 +16,7 @@ use super::plain::{self, Setup};
 use super::stats::Samples;
 use super::{Figure, Report, Target, ms, virtual_time};
 use crate::simnet::{HostId, Link, Segment, SimNet, SiteId};
-use crate::world::{Access, PEER_RTT, SERVER_RTT, World};
+use crate::world::{Access, Home, PEER_RTT, SERVER_RTT, World};
 
 /// Rate of the direct path: 100 Mbit/s in bytes per second.
 const DIRECT: u64 = 12_500_000;
@@ -77,9 +77,9 @@ async fn ours_once(seed: u64) -> anyhow::Result<Outcome> {
         world.net.set_link(home.site, world.server_site, server_link());
     }
     let server = (SIMULATED_SERVER, world.server_key());
-    let links = |host: HostId| vec![world.net.bind(host, 40_000)];
-    let mut a = Bare::start(2 * seed, links(homes[0].host), server).await?;
-    let mut b = Bare::start(2 * seed + 1, links(homes[1].host), server).await?;
+    let links = |home: &Home| (vec![world.net.bind(home.host, 40_000)], world.bind_extra(home));
+    let mut a = Bare::start(2 * seed, links(&homes[0]), server).await?;
+    let mut b = Bare::start(2 * seed + 1, links(&homes[1]), server).await?;
     world.net.cut_pair(homes[0].host, homes[1].host);
     a.net.dial(b.id).await;
     let (from, to) = (a.connected().await?, b.connected().await?);

@@ -6,15 +6,19 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use client::net::ServerTarget;
-use tests::bench::{Report, bulk, connect, memory, messages, switch};
+use tests::bench::{Report, bulk, connect, hard, memory, messages, roam, switch};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Which {
     /// Time until connected and direct, all pairs of easy access kinds, simulated.
     Connect,
+    /// Pairs with a hard NAT, simulated.
+    Hard,
     /// A transfer that changes paths, simulated.
     Switch,
+    /// Conversations whose networks change under them, simulated.
+    Roam,
     /// Processor time of a transfer over loopback.
     Bulk,
     /// Durable messages between two engines, and resident memory.
@@ -49,7 +53,7 @@ struct Args {
     /// Also write the figures as JSON to this file.
     #[arg(long, global = true)]
     json: Option<PathBuf>,
-    /// Repetitions: seeds of each pair in `connect` (100 unless said), turns in the others (5 unless said).
+    /// Repetitions: seeds of each pair in `connect` (100 unless said), tries of each row in `hard` (1,000), turns in the others (5 unless said).
     #[arg(long, global = true)]
     runs: Option<u64>,
     /// Megabytes of each transfer in `bulk`.
@@ -94,8 +98,14 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     if wanted(Which::Connect) {
         connect::run(args.runs.unwrap_or(100), &mut report)?;
     }
+    if wanted(Which::Hard) {
+        hard::run(args.runs.unwrap_or(1000), &mut report);
+    }
     if wanted(Which::Switch) {
         switch::run(turns, &mut report)?;
+    }
+    if wanted(Which::Roam) {
+        roam::run(turns, &mut report)?;
     }
     if wanted(Which::Bulk) {
         let knobs = if args.knobs { bulk::Knobs::Try } else { bulk::Knobs::Skip };

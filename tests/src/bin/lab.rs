@@ -31,7 +31,7 @@ mod linux {
     use tests::lab::access::{Access, EASY, names};
     use tests::lab::matrix::{Cell, Order, pairs};
     use tests::lab::scene::{End, Plan, Scene};
-    use tests::lab::trial::{self, Outcome, Setup};
+    use tests::lab::trial::{self, Outcome, Over, Setup};
     use tests::lab::{catch_interrupts, interrupted, unavailable};
 
     /// Most trials at the same time.
@@ -239,7 +239,11 @@ mod linux {
             time(outcome.direct_ms),
             time(outcome.in_use_ms),
             time(outcome.chat_ms),
-            if outcome.chat_direct { "direct" } else { "not direct" },
+            match (outcome.chat_direct, outcome.over) {
+                (true, Some(Over::Tcp)) => "direct over TCP",
+                (true, _) => "direct",
+                (false, _) => "not direct",
+            },
             if outcome.sealed { "nothing in the open" } else { "not seen to be sealed" },
         );
         if let Some(failure) = &outcome.failure {

@@ -2,23 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::log::MessageId;
+use client::log::{Act, Content, ConversationId, MessageId};
 use client::store::{MessageRow, State};
+
+use common::identity::PeerId;
 
 use super::run::Run;
 use super::run::client::{Resident, number_of};
 
 /// What has not arrived yet; `None` if everything has.
 pub(super) async fn unfinished(run: &Run<'_>) -> Result<Option<String>, String> {
-    for (a, b) in run.pairs() {
-        let (at_a, at_b) = (a.history(b.id).await, b.history(a.id).await);
-        // A gap is one more thing that has not arrived.
-        let (Ok(at_a), Ok(at_b)) = (at_a, at_b) else { return Ok(Some("there is a gap".to_owned())) };
-        if ids(&at_a) != ids(&at_b) {
-            return Ok(Some(format!("{} lines here and {} there", at_a.len(), at_b.len())));
-        }
-        if let Some(row) = at_a.iter().chain(&at_b).find(|row| row.own && !is_delivered(row)) {
-            return Ok(Some(format!("{:?} is not delivered", row.id())));
+    for (place, people) in run.conversations() {
+        let mut first = None;
+        for resident in &people {
+            // A gap is one more thing that has not arrived.
+            let Ok(rows) = resident.history(place).await else {
+                return Ok(Some("there is a gap".to_owned()));
+            };
+            if let Some(row) = rows.iter().find(|row| row.own && !is_delivered(row)) {
+                return Ok(Some(format!("{:?} is not delivered: {:?}", row.id(), row.states)));
+            }
+            let room = resident.room(place).await;
+            let (ids, marks) = (ids(&rows), rows.into_iter().map(|row| row.marks).collect::<Vec<_>>());
+            let (known, _, _) = first.get_or_insert_with(|| (ids.clone(), marks.clone(), room.clone()));
+            if *known != ids {
+                return Ok(Some(format!("{} lines here and {} there", known.len(), ids.len())));
+            }
+            if first != Some((ids, marks, room)) {
+                return Ok(Some("reactions or the room differ".to_owned()));
+            }
         }
     }
     Ok(None)
@@ -27,13 +39,17 @@ pub(super) async fn unfinished(run: &Run<'_>) -> Result<Option<String>, String> 
 /// The verdict; the error says what is wrong.
 pub(super) async fn verdict(run: &Run<'_>) -> Result<(), String> {
     let missing = unfinished(run).await?;
-    for (a, b) in run.pairs() {
-        let (at_a, at_b) = (a.history(b.id).await?, b.history(a.id).await?);
-        if ids(&at_a) != ids(&at_b) {
-            return Err(difference(&at_a, &at_b));
+    for (place, people) in run.conversations() {
+        let mut first: Option<Vec<MessageRow>> = None;
+        for resident in &people {
+            let rows = resident.history(place).await?;
+            let known = first.get_or_insert_with(|| rows.clone());
+            if ids(known) != ids(&rows) {
+                return Err(difference(known, &rows));
+            }
         }
-        for (author, other) in [(a, b), (b, a)] {
-            kept(author, other, &at_a)?;
+        for author in &people {
+            kept(author, &people, place, first.as_deref().unwrap_or_default())?;
         }
     }
     if let Some(missing) = missing {
@@ -47,7 +63,9 @@ fn ids(rows: &[MessageRow]) -> Vec<MessageId> {
 }
 
 fn is_delivered(row: &MessageRow) -> bool {
-    !row.states.is_empty() && row.states.iter().all(|(_, state)| *state >= State::Delivered)
+    // A room begins with somebody alone.
+    let is_creation = matches!(row.content, Content::Room(Act::Create { .. }));
+    (is_creation || !row.states.is_empty()) && row.states.iter().all(|(_, state)| *state >= State::Delivered)
 }
 
 fn difference(at_a: &[MessageRow], at_b: &[MessageRow]) -> String {
@@ -63,10 +81,15 @@ fn difference(at_a: &[MessageRow], at_b: &[MessageRow]) -> String {
 
 /// Everything that was accepted is there once and in the order of its author; what may be there is at most once;
 /// what was reported as delivered is there.
-fn kept(author: &Resident, other: &Resident, history: &[MessageRow]) -> Result<(), String> {
+fn kept(
+    author: &Resident,
+    people: &[&Resident],
+    place: ConversationId,
+    history: &[MessageRow],
+) -> Result<(), String> {
     let mut count: BTreeMap<usize, usize> = BTreeMap::new();
     let mut last = 0;
-    for row in history.iter().filter(|row| row.author == author.id) {
+    for row in history.iter().filter(|row| row.author == author.id && row.content.as_text().is_some()) {
         let number = number_of(row);
         *count.entry(number).or_default() += 1;
         if number <= last {
@@ -75,7 +98,7 @@ fn kept(author: &Resident, other: &Resident, history: &[MessageRow]) -> Result<(
         last = number;
     }
     let present: BTreeSet<_> = history.iter().map(MessageRow::id).collect();
-    for said in author.said.iter().filter(|said| said.to == other.id) {
+    for said in author.said.iter().filter(|said| said.place == place) {
         let times = count.remove(&said.number).unwrap_or(0);
         let accepted = said.id.is_some();
         if times > 1 || (accepted && times == 0) || said.id.is_some_and(|id| !present.contains(&id)) {
@@ -86,7 +109,9 @@ fn kept(author: &Resident, other: &Resident, history: &[MessageRow]) -> Result<(
         return Err(format!("{} never wrote {number}", author.id.short()));
     }
     let reported = author.diary();
-    let lost = reported.delivered.iter().find(|(to, id)| *to == other.id && !present.contains(id));
+    let is_here = |id: &MessageId| author.said.iter().any(|said| said.id == Some(*id) && said.place == place);
+    let is_one = |to: &PeerId| people.iter().any(|resident| resident.id == *to);
+    let lost = reported.delivered.iter().find(|(to, id)| is_one(to) && is_here(id) && !present.contains(id));
     lost.map_or(Ok(()), |(_, id)| Err(format!("{id:?} was reported as delivered and is not there")))
 }
 

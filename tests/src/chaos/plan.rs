@@ -19,13 +19,18 @@ const MAX_ABSENCE_SECS: f64 = 90.0;
 /// Longest text, in bytes: several packets.
 const MAX_TEXT: usize = 8_000;
 
+/// Seeds from here on are of worlds whose people are all in one room.
+pub const ROOMS: u64 = 1 << 32;
+
 /// One world and its fate.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where all of it comes from.
     pub seed: u64,
-    /// Two or three homes. The first talks to each of the others.
+    /// Two or three homes, of which the first talks to each of the others; or three to five in a room.
     pub homes: Vec<HomePlan>,
+    /// Whether they are all in one room.
+    pub is_room: bool,
     /// Links that are not perfect.
     pub links: Vec<LinkPlan>,
     /// Whether trouble begins before the people have met.
@@ -88,6 +93,10 @@ pub enum Action {
         /// Turns that the client gets after the call and before its end.
         turns: usize,
     },
+    /// Somebody sets the room's topic.
+    Topic(usize),
+    /// Somebody puts a sign beside the last message that is there.
+    React(usize),
     /// The client dies when its store comes to this point, whenever that is.
     Die {
         /// Whose.
@@ -139,20 +148,28 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let count = if rng.random_bool(0.2) { 3 } else { 2 };
+        let is_room = seed >= ROOMS;
+        let count = match is_room {
+            true => rng.random_range(3..=5),
+            false if rng.random_bool(0.2) => 3,
+            false => 2,
+        };
         let homes = (0..count).map(|_| home(&mut rng)).collect();
         let links = links(&mut rng, count);
         // Of three, the lobby could pair the two that do not talk.
         let early = rng.random_bool(0.15) && count == 2;
         let span = Duration::from_secs(rng.random_range(TROUBLE_SECS));
-        let mut draft = Draft { rng, count, span, steps: Vec::new() };
+        let mut draft = Draft { rng, count, is_room, span, steps: Vec::new() };
         for _ in 0..draft.rng.random_range(STEPS) {
             draft.step();
+        }
+        if is_room {
+            draft.never_together();
         }
         let mut steps = draft.steps;
         steps.sort_by_key(|step| step.at);
         let end = steps.last().map_or(span, |step| step.at.max(span));
-        Self { seed, homes, links, early, steps, end }
+        Self { seed, homes, is_room, links, early, steps, end }
     }
 
     /// The pairs that talk.
@@ -203,6 +220,7 @@ fn link(rng: &mut StdRng, is_bad: bool) -> Link {
 struct Draft {
     rng: StdRng,
     count: usize,
+    is_room: bool,
     span: Duration,
     steps: Vec<Step>,
 }
@@ -224,6 +242,10 @@ impl Draft {
     /// Two that talk to each other, in either order.
     fn pair(&mut self) -> (usize, usize) {
         let other = self.rng.random_range(1..self.count);
+        if self.is_room {
+            let one = self.rng.random_range(0..other);
+            return if self.rng.random() { (one, other) } else { (other, one) };
+        }
         if self.rng.random() { (0, other) } else { (other, 0) }
     }
 
@@ -275,7 +297,24 @@ impl Draft {
         }
     }
 
+    /// Two are away in turn: what one of them writes the other gets from somebody else, if at all before the end.
+    fn never_together(&mut self) {
+        let turns = self.rng.random_range(1..4_u32);
+        let (one, other) = (self.count - 1, self.count - 2);
+        for turn in 0..turns {
+            let (here, away) = if turn % 2 == 0 { (one, other) } else { (other, one) };
+            let at = self.span * turn / turns;
+            self.add(at, Action::Leave(away));
+            self.add(at, Action::Start(here));
+        }
+    }
+
     fn say(&mut self) {
+        if self.is_room && self.rng.random_bool(0.2) {
+            let (at, who) = (self.moment(), self.who());
+            let change = if self.rng.random() { Action::Topic(who) } else { Action::React(who) };
+            self.add(at, change);
+        }
         let (at, (who, to)) = (self.moment(), self.pair());
         let count = if self.rng.random_bool(0.2) { self.rng.random_range(2..12) } else { 1 };
         let len = if self.rng.random_bool(0.2) { self.rng.random_range(0..MAX_TEXT) } else { 0 };

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use ::client::log::ConversationId;
+
 use self::client::Resident;
 use super::judge;
 use super::plan::{Action, HomePlan, Plan, Step};
@@ -50,6 +52,8 @@ pub(super) struct Run<'a> {
     start: Instant,
     server_is_up: bool,
     bell: Arc<Notify>,
+    /// The room, if they are all in one.
+    room: Option<ConversationId>,
     /// Whether the story is told.
     verbose: bool,
 }
@@ -119,6 +123,7 @@ impl<'a> Run<'a> {
             start: world::now(),
             server_is_up: true,
             bell,
+            room: None,
             verbose,
         };
         for Step { at, action } in &plan.steps {
@@ -132,19 +137,54 @@ impl<'a> Run<'a> {
         self.queue.insert((at, self.scheduled), action);
     }
 
-    /// The pairs of homes that talk.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&Resident, &Resident)> {
-        self.plan.pairs().map(|(a, b)| (&self.residents[a], &self.residents[b]))
+    /// The conversations that there are, with those who take part.
+    pub(super) fn conversations(&self) -> Vec<(ConversationId, Vec<&Resident>)> {
+        match self.room {
+            Some(room) => vec![(room, self.residents.iter().collect())],
+            None => {
+                let pair = |(a, b): (usize, usize)| {
+                    let (a, b) = (&self.residents[a], &self.residents[b]);
+                    (ConversationId::direct(a.id, b.id), vec![a, b])
+                };
+                self.plan.pairs().map(pair).collect()
+            }
+        }
+    }
+
+    /// Where somebody writes to somebody.
+    fn place(&self, who: usize, to: usize) -> ConversationId {
+        let direct = || ConversationId::direct(self.residents[who].id, self.residents[to].id);
+        self.room.unwrap_or_else(direct)
+    }
+
+    /// All are in one room before the trouble begins.
+    async fn open_room(&mut self) -> Result<(), String> {
+        let others: Vec<_> = self.residents.iter().skip(1).map(|resident| resident.id).collect();
+        let room = self.residents[0].make_room(&others).await?;
+        self.room = Some(room);
+        let met = timeout(MEETING_TIME, async {
+            loop {
+                let mut is_whole = true;
+                for resident in &self.residents {
+                    is_whole &= resident.is_in_whole(room, others.len() + 1).await;
+                }
+                if is_whole {
+                    return;
+                }
+                sleep(LOOK_INTERVAL).await;
+            }
+        });
+        met.await.map_err(|_| "the room does not come together".to_owned())
     }
 
     /// All clients start; unless the plan has it otherwise, the trouble begins when they have met.
     async fn open(&mut self) -> Result<(), String> {
         for who in 0..self.residents.len() {
             self.start_client(who).await?;
-            if who > 1 {
+            if who > 1 && !self.plan.is_room {
                 self.residents[0].meet().await;
             }
-            if who > 0 && !self.plan.early {
+            if who > 0 && !self.plan.early && !self.plan.is_room {
                 let (left, right) = self.residents.split_at(who);
                 let met = timeout(MEETING_TIME, async {
                     left[0].wait_met(right[0].id).await;
@@ -152,6 +192,9 @@ impl<'a> Run<'a> {
                 });
                 met.await.map_err(|_| format!("home 0 and home {who} do not meet"))?;
             }
+        }
+        if self.plan.is_room {
+            self.open_room().await?;
         }
         self.start = world::now();
         self.tell("the trouble begins");
@@ -171,7 +214,7 @@ impl<'a> Run<'a> {
         let id = self.residents[who].id;
         let confirmed: Vec<_> = self.residents.iter().flat_map(|other| other.confirmed_by(id)).collect();
         self.residents[who].start(&self.world, self.verbose).await;
-        let kept = self.residents[who].stored(&confirmed).await?;
+        let kept = self.residents[who].stored(&confirmed, self.room).await?;
         if kept < confirmed.len() {
             let lost = confirmed.len() - kept;
             return Err(format!(
@@ -197,15 +240,19 @@ impl<'a> Run<'a> {
         self.tell(&format!("{action:?}"));
         match action {
             Action::Say { who, to, count, len } => {
+                let place = self.place(who, to);
                 let to = self.residents[to].id;
                 for _ in 0..count {
-                    self.residents[who].say(to, len).await;
+                    self.residents[who].say(place, to, len).await;
                 }
             }
             Action::SayAndKill { who, to, turns } => {
+                let place = self.place(who, to);
                 let to = self.residents[to].id;
-                self.residents[who].say_and_die(to, turns).await;
+                self.residents[who].say_and_die(place, to, turns).await;
             }
+            Action::Topic(who) => self.residents[who].set_topic(self.room).await,
+            Action::React(who) => self.residents[who].react(self.room).await,
             Action::Die { who, point, passes, absence } => self.residents[who].doom(point, passes, absence),
             Action::Kill(who) => self.residents[who].kill().await,
             Action::Leave(who) => self.residents[who].leave().await,

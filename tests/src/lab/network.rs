@@ -69,12 +69,33 @@ struct Host {
     addrs: Vec<IpAddr>,
 }
 
+/// Which UDP passes a NAT, beside what its profile says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpRule {
+    /// All.
+    All,
+    /// None.
+    Nothing,
+    /// Only from and to this address.
+    Only(IpAddr),
+}
+
+impl UdpRule {
+    fn passes(self, flow: Flow) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Only(ip) => flow.src.ip() == ip || flow.dst.ip() == ip,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Gateway {
     nat: Nat,
     outside: SubnetId,
     inside: SubnetId,
-    udp_blocked: bool,
+    udp: UdpRule,
 }
 
 #[derive(Debug)]
@@ -180,7 +201,7 @@ impl Network {
         });
         self.own(outside, id, &outer_ips);
         let nat = Nat::new(profile, outer_ips, self.dice.next_u64());
-        self.gateways.push(Gateway { nat, outside, inside, udp_blocked: false });
+        self.gateways.push(Gateway { nat, outside, inside, udp: UdpRule::All });
         (id, inside)
     }
 
@@ -214,9 +235,9 @@ impl Network {
         self.gateways[nat.0].nat.rebind();
     }
 
-    /// Stops or lets pass all UDP at a NAT.
-    pub fn block_udp(&mut self, nat: NatId, blocked: bool) {
-        self.gateways[nat.0].udp_blocked = blocked;
+    /// Says which UDP passes a NAT.
+    pub fn set_udp(&mut self, nat: NatId, rule: UdpRule) {
+        self.gateways[nat.0].udp = rule;
     }
 
     /// The NAT gets other outer addresses.
@@ -387,7 +408,7 @@ impl Network {
     /// What every NAT does with a packet before it looks at its mappings.
     fn admit(&self, nat: NatId, transit: &mut Transit) -> Result<Flow, End> {
         let flow = transit.packet.flow().ok_or_else(|| dropped("no ports for a NAT"))?;
-        if self.gateways[nat.0].udp_blocked && flow.proto == Proto::Udp {
+        if flow.proto == Proto::Udp && !self.gateways[nat.0].udp.passes(flow) {
             return Err(dropped("UDP blocked"));
         }
         if !transit.packet.travel(1) {
@@ -401,7 +422,7 @@ impl Network {
         if let Some(flow) = packet.flow() {
             let sort = match flow.proto {
                 Proto::Udp => Sort::of_udp(packet.payload()),
-                Proto::Tcp(_) => Sort::Tcp,
+                Proto::Tcp(_) => Sort::of_tcp(packet.payload()),
             };
             let (len, payload) = (packet.bytes().len(), packet.payload());
             self.tap.delivered(&Passage { at: now, sent, from, to, sort, core, len, payload });

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use super::access::Access;
+use super::access::{Access, Udp};
 use super::app::{App, wait_for_port};
 use super::link::Link;
 use super::netns::{self, Netns};
-use super::network::{HostId, NatId, Network, SubnetId};
+use super::network::{HostId, NatId, Network, SubnetId, UdpRule};
 use super::pcap::Pcap;
 use super::router::Router;
 use super::tun::{Assigned, Tun};
@@ -206,7 +206,8 @@ impl Scene {
     /// When the home has no NAT.
     pub fn block_udp(&self, home: usize, blocked: bool) -> Result<()> {
         let nat = *self.homes[home].nats.first().context("a public host has no NAT to block")?;
-        self.router.with(move |network, _| network.block_udp(nat, blocked))
+        let rule = if blocked { UdpRule::Nothing } else { UdpRule::All };
+        self.router.with(move |network, _| network.set_udp(nat, rule))
     }
 
     /// The outermost NAT of a home gets another public address.
@@ -289,6 +290,9 @@ fn add_home(network: &mut Network, index: usize, access: &Access) -> Result<(Pla
     let mut outer = ipv4(198, 51, 100, number);
     for (depth, profile) in access.chain.iter().rev().enumerate() {
         let (nat, inside) = network.add_nat(subnet, *profile, vec![outer], LAN_DELAY);
+        if access.udp == Udp::ServerOnly {
+            network.set_udp(nat, UdpRule::Only(SERVER_IP));
+        }
         nats.insert(0, nat);
         subnet = inside;
         outer = ipv4(100, 64 + u8::try_from(depth).context("chain too long")?, number, 2);
@@ -319,9 +323,12 @@ fn client_name(index: usize) -> String {
     }
 }
 
+/// Also on the ports of the web, as a server does that wants to be reached from anywhere.
 fn server_args(dir: &Path) -> Vec<String> {
     let data = dir.join("data").display().to_string();
-    vec!["--bind".to_owned(), format!("0.0.0.0:{SERVER_PORT}"), "--data-dir".to_owned(), data]
+    let bind = format!("0.0.0.0:{SERVER_PORT}");
+    let args = ["--bind", &bind, "--bind-tcp", "0.0.0.0:80,0.0.0.0:443", "--data-dir", &data];
+    args.map(str::to_owned).to_vec()
 }
 
 fn client_args(name: &str, data: &Path) -> Vec<String> {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::stream_frame;
+
 use super::network::HostId;
 use super::pcap::Pcap;
 
@@ -17,7 +19,7 @@ const MAX_SIGHTINGS: usize = 64;
 /// Shortest text worth looking for: shorter ones turn up in ciphertext by chance.
 const MIN_SECRET: usize = 6;
 
-/// What a payload is, by its first byte (RFC 9443).
+/// What a payload is, by the first byte of the first packet in it (RFC 9443).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// STUN over UDP.
@@ -26,8 +28,12 @@ pub enum Sort {
     Quic,
     /// Other UDP.
     OtherUdp,
-    /// TCP.
-    Tcp,
+    /// A TCP segment that begins with a STUN message in a frame (`docs/protocol.md` §2.1).
+    TcpStun,
+    /// A TCP segment that begins with a QUIC packet in a frame.
+    TcpQuic,
+    /// Other TCP: what opens and closes connections, what goes on from an earlier segment, anything else.
+    OtherTcp,
 }
 
 impl Sort {
@@ -39,6 +45,22 @@ impl Sort {
             Some(64..=255) => Self::Quic,
             _ => Self::OtherUdp,
         }
+    }
+
+    /// The sort of a TCP payload.
+    #[must_use]
+    pub fn of_tcp(payload: &[u8]) -> Self {
+        match Self::of_udp(payload.get(stream_frame::HEADER_LEN..).unwrap_or_default()) {
+            Self::Stun => Self::TcpStun,
+            Self::Quic => Self::TcpQuic,
+            _ => Self::OtherTcp,
+        }
+    }
+
+    /// Whether it is QUIC, on whatever.
+    #[must_use]
+    pub const fn is_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::TcpQuic)
     }
 }
 
@@ -247,6 +269,8 @@ mod tests {
         assert_eq!((all.first, all.last), (Some(Duration::from_millis(5)), Some(Duration::from_millis(9))));
         let quic = sum(tap.tallies(), HostId(0), HostId(1), |sort| sort == Sort::Quic);
         assert_eq!(quic.bytes, 100);
+        let sorts = [&[][..], &[0, 2, 0x40, 1], &[0, 20, 0], &[1, 1, 9]].map(Sort::of_tcp);
+        assert_eq!(sorts, [Sort::OtherTcp, Sort::TcpQuic, Sort::TcpStun, Sort::OtherTcp]);
         assert_eq!(between(tap.tallies(), HostId(1), HostId(2)), Tally::default());
     }
 

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub chat_ms: Option<f64>,
     /// Both lines went over the direct path and not over the server.
     pub chat_direct: bool,
+    /// What the direct path runs over, by the QUIC packets of the chat.
+    pub over: Option<Over>,
     /// Direct packets of both, until both ways worked and in the whole trial.
     pub direct_packets: u64,
     /// No line was seen in the open.
@@ -64,6 +66,34 @@ impl Outcome {
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.failure.is_none() && self.direct_ms.is_some() && self.chat_direct && self.sealed
+    }
+}
+
+/// What a direct path runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+impl Over {
+    /// What carried most of what two homes sent each other between two looks at the tap.
+    fn of(before: &Tallies, after: &Tallies, a: HostId, b: HostId) -> Option<Self> {
+        let bytes = |tallies: &Tallies, sort: Sort| {
+            [(a, b), (b, a)].map(|(from, to)| tap::sum(tallies, from, to, |other| other == sort).bytes)
+        };
+        let sent = |sort| {
+            let (before, after) = (bytes(before, sort), bytes(after, sort));
+            after.iter().sum::<u64>() - before.iter().sum::<u64>()
+        };
+        match (sent(Sort::Quic), sent(Sort::TcpQuic)) {
+            (0, 0) => None,
+            (udp, tcp) if udp >= tcp => Some(Self::Udp),
+            _ => Some(Self::Tcp),
+        }
     }
 }
 
@@ -107,13 +137,16 @@ fn attempt(scene: &mut Scene, outcome: &mut Outcome) -> Result<()> {
     let ready = meet(scene)?;
     let connected = both_connected(scene)?;
     outcome.connected_ms = Some(millis(ready, connected));
-    let direct = wait_direct(scene, DIRECT_PATIENCE, |_| true, 1)?;
+    // A connection that opens is no path yet: over TCP the first packet in it counts.
+    let direct = wait_direct(scene, DIRECT_PATIENCE, |sort| sort != Sort::OtherTcp, 1)?;
     outcome.direct_ms = direct.map(|at| millis(ready, at));
     outcome.direct_after_connected_ms = direct.map(|at| millis(connected, at));
     if direct.is_some() {
-        let in_use = wait_direct(scene, SETTLE_PATIENCE, |sort| sort != Sort::Stun, SETTLED_PACKETS)?;
+        let in_use = wait_direct(scene, SETTLE_PATIENCE, Sort::is_quic, SETTLED_PACKETS)?;
         outcome.in_use_ms = in_use.map(|at| millis(ready, at));
     }
+    let (a, b) = hosts(scene);
+    let before = tallies(scene)?;
     let first = chat(scene, 0, 1, &lines[0])?;
     let second = chat(scene, 1, 0, &lines[1])?;
     outcome.chat_ms = Some(first.took.max(second.took).as_secs_f64() * 1e3);
@@ -121,7 +154,7 @@ fn attempt(scene: &mut Scene, outcome: &mut Outcome) -> Result<()> {
     let (tallies, sealed) = scene
         .router()
         .with(|network, _| (network.tap().tallies().clone(), network.tap().sightings().is_empty()))?;
-    let (a, b) = hosts(scene);
+    outcome.over = Over::of(&before, &tallies, a, b);
     outcome.direct_packets = tap::between(&tallies, a, b).packets + tap::between(&tallies, b, a).packets;
     outcome.sealed = sealed;
     Ok(())

@@ -7,10 +7,10 @@ use common::frame;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_WANTED_TOTAL, Note, Shared};
-use crate::log::MessageId;
-use crate::log::ingest::Outcome;
-use crate::log::wire::{Ack, LogFrame, MAX_IDS, Refuse, RefuseReason, Want};
+use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_UNKNOWN, MAX_WANTED_TOTAL, Note, Shared};
+use crate::log::ingest::{Invalid, Outcome};
+use crate::log::wire::{Ack, Have, LogFrame, MAX_IDS, Read, Refuse, RefuseReason, Summary, Typing, Want};
+use crate::log::{ConversationId, MessageId};
 use crate::store::{Ingested, MAX_WAITING, Point, State};
 
 /// Frames that were there together.
@@ -20,6 +20,10 @@ struct Batch {
     acked: Vec<MessageId>,
     wanted: Vec<MessageId>,
     refused: Vec<Refuse>,
+    read: Vec<MessageId>,
+    typing: BTreeSet<ConversationId>,
+    /// On comparing conversations.
+    notes: Vec<Note>,
 }
 
 pub(super) struct Receiver<'a> {
@@ -27,13 +31,15 @@ pub(super) struct Receiver<'a> {
     notes: mpsc::Sender<Note>,
     /// What was asked for on this stream and has not come.
     asked: BTreeSet<MessageId>,
+    /// Conversations that are not known here and were asked for.
+    unknown: BTreeSet<ConversationId>,
     /// Ids that the peer asked for so far.
     wanted_total: usize,
 }
 
 impl<'a> Receiver<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Sender<Note>) -> Self {
-        Self { shared, notes, asked: BTreeSet::new(), wanted_total: 0 }
+        Self { shared, notes, asked: BTreeSet::new(), unknown: BTreeSet::new(), wanted_total: 0 }
     }
 
     /// Reads until the peer ends the stream or the sending half has ended.
@@ -57,17 +63,27 @@ impl<'a> Receiver<'a> {
     }
 
     async fn handle(&mut self, batch: Batch) -> Result<(), ExchangeError> {
-        let Batch { messages, acked, wanted, refused } = batch;
+        let Batch { messages, acked, wanted, refused, read, typing, notes } = batch;
         self.answer(wanted)?;
+        let peer = self.shared.exchange.peer;
+        for conversation in typing {
+            self.shared.tell(ExchangeEvent::Typing { conversation, peer }).await;
+        }
+        if !read.is_empty() {
+            for id in self.shared.exchange.store.advance(peer, &read, State::Read).await? {
+                self.shared.tell(ExchangeEvent::State { id, peer, state: State::Read }).await;
+            }
+        }
         // Both halves of the work go into the same commit, if they meet in the writer's queue.
         let ((), ()) = tokio::try_join!(Self::settle(self.shared, &self.notes, acked, refused), async {
             if messages.is_empty() {
                 Ok(())
             } else {
-                take_in(self.shared, &self.notes, &mut self.asked, messages).await
+                take_in(self.shared, &self.notes, &mut self.asked, &mut self.unknown, messages).await
             }
         })?;
-        Ok(())
+        // What came together with them is compared with them.
+        notes.into_iter().try_for_each(|compared| note(&self.notes, compared))
     }
 
     /// Lets the sending half answer what the peer lacks.
@@ -135,6 +151,7 @@ async fn take_in(
     shared: &Shared<'_>,
     notes: &mpsc::Sender<Note>,
     asked: &mut BTreeSet<MessageId>,
+    unknown: &mut BTreeSet<ConversationId>,
     messages: Vec<Bytes>,
 ) -> Result<(), ExchangeError> {
     let exchange = shared.exchange;
@@ -144,12 +161,25 @@ async fn take_in(
     let mut committed = Vec::new();
     let mut full = false;
     for result in &results {
-        asked.remove(&result.id);
+        let was_asked_for = asked.remove(&result.id);
         match &result.outcome {
             Outcome::Delivered | Outcome::Duplicate => committed.push(result.id),
             Outcome::Waiting { missing } => {
                 committed.push(result.id);
-                ask(asked, notes, missing.clone())?;
+                match result.conversation {
+                    // The gap is deeper than one message.
+                    Some(conversation) if was_asked_for => note(notes, Note::Compare(conversation))?,
+                    _ => ask(asked, notes, missing.clone())?,
+                }
+            }
+            // A room that this user was invited to just now, most likely: it is asked for once, as a whole.
+            Outcome::Invalid(Invalid::UnknownConversation) => {
+                if let Some(conversation) = result.conversation
+                    && unknown.len() < MAX_UNKNOWN
+                    && unknown.insert(conversation)
+                {
+                    note(notes, Note::Compare(conversation))?;
+                }
             }
             Outcome::Invalid(invalid) => note(notes, Note::Refuse(result.id, RefuseReason::from(invalid)))?,
             Outcome::NoRoom => full = true,
@@ -165,8 +195,9 @@ async fn take_in(
 /// Tells the user interface what came in.
 async fn announce(shared: &Shared<'_>, results: Vec<Ingested>) {
     let peer = shared.exchange.peer;
-    for Ingested { id, outcome, delivered } in results {
+    for Ingested { id, outcome, delivered, .. } in results {
         match outcome {
+            Outcome::Invalid(Invalid::UnknownConversation) => {}
             Outcome::Waiting { missing } => {
                 shared.tell(ExchangeEvent::Gap { id, peer, missing }).await;
             }
@@ -190,12 +221,22 @@ fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
             LogFrame::Ack(Ack { ids }) => batch.acked.extend(bounded(ids)?),
             LogFrame::Want(Want { ids }) => batch.wanted.extend(bounded(ids)?),
             LogFrame::Refuse(refuse) => batch.refused.push(refuse),
+            LogFrame::Summary(Summary { conversations }) => {
+                batch.notes.push(Note::Theirs(bounded(conversations)?));
+            }
+            LogFrame::Have(Have { conversation, ids }) => {
+                batch.notes.push(Note::Has(conversation, bounded(ids)?));
+            }
+            LogFrame::Read(Read { ids }) => batch.read.extend(bounded(ids)?),
+            LogFrame::Typing(Typing { conversation }) => {
+                batch.typing.insert(conversation);
+            }
         }
     }
     Ok(batch)
 }
 
-fn bounded(ids: Vec<MessageId>) -> Result<Vec<MessageId>, ExchangeError> {
+fn bounded<T>(ids: Vec<T>) -> Result<Vec<T>, ExchangeError> {
     if ids.len() > MAX_IDS { Err(ExchangeError::TooManyIds(ids.len())) } else { Ok(ids) }
 }
 

@@ -1,5 +1,9 @@
 //! The half that writes.
 
+mod compare;
+
+pub use compare::READ_MARKS;
+
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
@@ -8,11 +12,13 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::syncing::Syncing;
 use super::{
-    ExchangeError, ExchangeEvent, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Note, PAGE, SENT_GRACE, Shared,
+    ExchangeError, ExchangeEvent, MAX_BACKLOG_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Note, PAGE,
+    SENT_GRACE, SUMMARY_DELAY, Shared,
 };
-use crate::log::MessageId;
-use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Want};
+use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Typing, Want};
+use crate::log::{ConversationId, MessageId};
 use crate::store::{OutboxRow, Point, State};
 
 /// Notes that are worked off before the outbox gets its turn.
@@ -27,27 +33,46 @@ pub(super) struct Sender<'a> {
     cursor: u64,
     /// Whether the outbox may hold more.
     more: bool,
-    /// Written and not acknowledged, with the length.
-    in_flight: BTreeMap<MessageId, usize>,
+    /// Written and not acknowledged, with the conversation and the length.
+    in_flight: BTreeMap<MessageId, (ConversationId, usize)>,
     in_flight_bytes: usize,
     /// Written, but *sent* is not durable yet.
     unmarked: Vec<MessageId>,
+    syncing: Syncing,
+    /// Conversations may have changed since the peer was told of them.
+    has_news: bool,
 }
 
 impl<'a> Sender<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Receiver<Note>) -> Self {
         let in_flight = BTreeMap::new();
-        Self { shared, notes, cursor: 0, more: true, in_flight, in_flight_bytes: 0, unmarked: Vec::new() }
+        Self {
+            shared,
+            notes,
+            cursor: 0,
+            more: true,
+            in_flight,
+            in_flight_bytes: 0,
+            unmarked: Vec::new(),
+            syncing: Syncing::default(),
+            has_news: false,
+        }
     }
 
     /// Writes until the receiving half is gone or the stream breaks.
     pub(super) async fn run(mut self, mut writer: impl AsyncWrite + Unpin) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
         let mut changes = exchange.store.outbox_changes(exchange.peer);
-        let grace = sleep(SENT_GRACE);
-        tokio::pin!(grace);
+        let mut newest = exchange.store.newest();
+        let mut read = exchange.store.read_changes();
+        let mut typing = exchange.typing.subscribe();
+        let (grace, summary) = (sleep(SENT_GRACE), sleep(SUMMARY_DELAY));
+        tokio::pin!(grace, summary);
         let mut notes = Vec::with_capacity(MAX_NOTES_AT_ONCE);
+        self.compare_all(&mut writer).await?;
+        read.mark_changed();
         loop {
+            let (was_unmarked, was_news) = (!self.unmarked.is_empty(), self.has_news);
             tokio::select! {
                 biased;
                 count = self.notes.recv_many(&mut notes, MAX_NOTES_AT_ONCE) => {
@@ -57,20 +82,38 @@ impl<'a> Sender<'a> {
                     self.handle(notes.drain(..), &mut writer).await?;
                 }
                 () = std::future::ready(()), if self.more && self.has_room() => {
-                    let idle = self.unmarked.is_empty();
                     self.send_page(&mut writer).await?;
-                    if idle && !self.unmarked.is_empty() {
-                        grace.set(sleep(SENT_GRACE));
-                    }
+                }
+                () = std::future::ready(()), if self.syncing.is_ready() && self.has_room_for_backlog() => {
+                    self.send_backlog(&mut writer).await?;
                 }
                 Ok(()) = changes.changed() => self.more = true,
+                Ok(()) = newest.changed() => self.has_news = true,
+                () = &mut summary, if was_news => {
+                    self.has_news = false;
+                    self.summarize(&mut writer).await?;
+                }
+                Ok(()) = read.changed() => self.tell_read(&mut writer).await?,
+                Ok(conversation) = typing.recv() => {
+                    write(&mut writer, &LogFrame::from(Typing { conversation }).to_bytes()).await?;
+                }
                 () = &mut grace, if !self.unmarked.is_empty() => self.mark().await?,
+            }
+            if !was_unmarked && !self.unmarked.is_empty() {
+                grace.set(sleep(SENT_GRACE));
+            }
+            if !was_news && self.has_news {
+                summary.set(sleep(SUMMARY_DELAY));
             }
         }
     }
 
     fn has_room(&self) -> bool {
         self.in_flight.len() < MAX_IN_FLIGHT && self.in_flight_bytes < MAX_IN_FLIGHT_BYTES
+    }
+
+    fn has_room_for_backlog(&self) -> bool {
+        self.has_room() && self.in_flight.len() < MAX_BACKLOG_IN_FLIGHT
     }
 
     /// Writes the next messages of the outbox.
@@ -80,16 +123,19 @@ impl<'a> Sender<'a> {
         let rows = exchange.store.outbox(exchange.peer, self.cursor, room).await?;
         // Messages that are committed from here on wake this half again.
         self.more = rows.len() == room;
+        let may = exchange.store.depart(&rows.iter().map(|row| row.id).collect::<Vec<_>>());
         let mut out = BytesMut::new();
         let mut written = Vec::with_capacity(rows.len());
-        for OutboxRow { sequence, id, state, bytes } in rows {
+        for (OutboxRow { sequence, id, state, conversation, row, bytes }, may) in rows.into_iter().zip(may) {
             if !self.has_room() {
                 self.more = true;
                 break;
             }
             self.cursor = sequence;
-            self.in_flight_bytes += bytes.len();
-            self.in_flight.insert(id, bytes.len());
+            if !may || self.syncing.defer(conversation, row) {
+                continue;
+            }
+            self.count_in(conversation, id, bytes.len());
             LogFrame::from(Carry { bytes: bytes.into() }).encode(&mut out);
             written.push((id, state));
         }
@@ -130,6 +176,9 @@ impl<'a> Sender<'a> {
                 Note::Refuse(id, reason) => LogFrame::from(Refuse { id, reason }).encode(&mut out),
                 Note::Answer(ids) => answers.extend(ids),
                 Note::Settled(ids) => self.settle(&ids),
+                Note::Theirs(summaries) => self.compare(summaries, &mut out).await?,
+                Note::Has(conversation, known) => self.begin(conversation, known).await?,
+                Note::Compare(conversation) => self.ask(conversation, &mut out).await?,
             }
         }
         if !out.is_empty() {
@@ -143,9 +192,16 @@ impl<'a> Sender<'a> {
 
     fn settle(&mut self, ids: &[MessageId]) {
         for id in ids {
-            if let Some(len) = self.in_flight.remove(id) {
+            if let Some((_, len)) = self.in_flight.remove(id) {
                 self.in_flight_bytes -= len;
             }
+        }
+        self.shared.exchange.store.arrived_there(ids);
+    }
+
+    fn count_in(&mut self, conversation: ConversationId, id: MessageId, len: usize) {
+        if self.in_flight.insert(id, (conversation, len)).is_none() {
+            self.in_flight_bytes += len;
         }
     }
 
@@ -169,7 +225,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), ExchangeError> {
+pub(super) async fn write(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), ExchangeError> {
     writer.write_all(bytes).await?;
     writer.flush().await?;
     Ok(())

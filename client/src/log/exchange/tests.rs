@@ -26,8 +26,13 @@ async fn lone() -> Lone {
     let store = Store::open(&dir.path().join("db"), me.peer_id()).await.unwrap();
     let (stream, theirs) = duplex(64 * 1024);
     let (sender, events) = mpsc::channel(10_000);
-    let exchange =
-        Exchange { store: store.clone(), peer: peer.peer_id(), events: sender, clock: WallClock(|| 7) };
+    let exchange = Exchange {
+        store: store.clone(),
+        peer: peer.peer_id(),
+        events: sender,
+        clock: WallClock(|| 7),
+        typing: broadcast::Sender::new(1),
+    };
     let (reader, writer) = split(theirs);
     #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
     let task = tokio::spawn(run(exchange, reader, writer));
@@ -54,14 +59,14 @@ impl Lone {
     }
 
     async fn say(&self, text: &str) -> MessageId {
-        let content = Content::Text(text.to_owned());
+        let content = Content::text(text);
         let to = [self.peer.peer_id()];
         self.store.compose(&self.me, self.conversation(), &to, content, 1, 1).await.unwrap().id()
     }
 
     /// A message by the peer.
     fn write(&self, heads: &[Head], nonce: u64) -> crate::log::SignedMessage {
-        let content = Content::Text(nonce.to_string());
+        let content = Content::text(nonce.to_string());
         Message::compose(&self.peer, self.conversation(), heads, content, 1, nonce).unwrap()
     }
 
@@ -158,7 +163,7 @@ async fn wants_are_answered_to_members_only() {
     lone.next().await;
     let third = Identity::from_seed([3; 32]).peer_id();
     let elsewhere = ConversationId::direct(lone.me.peer_id(), third);
-    let content = Content::Text("for somebody else".to_owned());
+    let content = Content::text("for somebody else");
     let other = lone.store.compose(&lone.me, elsewhere, &[third], content, 1, 1).await.unwrap();
     lone.send(Want { ids: vec![other.id(), MessageId::of(b"unknown"), id] }).await;
     let LogFrame::Message(answer) = lone.next().await else { panic!("no answer") };

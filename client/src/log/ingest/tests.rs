@@ -26,6 +26,10 @@ impl Graph for MemoryGraph {
         Ok(delivered.or_else(|| self.waiting.contains_key(&id).then_some(Known::Waiting)))
     }
 
+    fn admit(&mut self, _: &SignedMessage) -> Result<Result<(), Invalid>, Infallible> {
+        Ok(Ok(()))
+    }
+
     fn deliver(&mut self, message: &SignedMessage) -> Result<(), Infallible> {
         assert!(message.message().parents.iter().all(|parent| self.delivered.contains_key(parent)));
         assert!(self.delivered.insert(message.id(), message.clone()).is_none(), "delivered twice");
@@ -90,14 +94,14 @@ fn head(message: &SignedMessage) -> Head {
 /// A message by the author with this seed on top of `parents`.
 fn message(author: u8, parents: &[&SignedMessage], nonce: u64) -> SignedMessage {
     let heads: Vec<_> = parents.iter().map(|parent| head(parent)).collect();
-    let content = Content::Text(nonce.to_string());
+    let content = Content::text(nonce.to_string());
     Message::compose(&identity(author), conversation(), &heads, content, nonce % 3, nonce).unwrap()
 }
 
 /// A message that claims a depth that its parents do not give it.
 fn lying(parents: &[&SignedMessage], nonce: u64) -> SignedMessage {
     let heads: Vec<_> = parents.iter().map(|parent| Head { depth: 40, ..head(parent) }).collect();
-    Message::compose(&identity(1), conversation(), &heads, Content::Text(String::new()), 0, nonce).unwrap()
+    Message::compose(&identity(1), conversation(), &heads, Content::text(String::new()), 0, nonce).unwrap()
 }
 
 /// A graph in which every message has up to three parents among those before it.
@@ -193,7 +197,7 @@ fn a_wrong_depth_is_refused_with_all_that_descends_from_it() {
 #[test]
 fn parents_of_another_conversation_are_refused() {
     let elsewhere = ConversationId::direct(identity(1).peer_id(), identity(3).peer_id());
-    let text = Content::Text("x".to_owned());
+    let text = Content::text("x");
     let other = Message::compose(&identity(1), elsewhere, &[], text, 0, 0).unwrap();
     let mut graph = MemoryGraph::default();
     graph.take(&other);

@@ -1,20 +1,26 @@
 //! The driver's dealings with the peers.
 
+use common::traversal::tcp::Offer;
+
+use super::super::tunnel::Carrier;
 use super::*;
+
+/// Signals of a traversal agent that wait to be written.
+const MAX_SIGNALS: usize = 16;
 
 impl Driver {
     /// Asks for an introduction to `peer` and dials it over the relay in the same breath.
-    pub(super) async fn dial(&mut self, now: Instant, id: PeerId) {
+    pub(super) fn dial(&mut self, now: Instant, id: PeerId) {
         if id == self.config.identity.peer_id() {
             return;
         }
         let Server::Up(link) = &self.server else {
             let reason = "not connected to the server".to_owned();
-            return self.emit(Event::Unreachable { peer: id, reason }).await;
+            return self.emit(Event::Unreachable { peer: id, reason });
         };
         let Some(peer) = self.peers.entry(now, id) else {
             let reason = format!("more than {} peers", peers::MAX_PEERS);
-            return self.emit(Event::Unreachable { peer: id, reason }).await;
+            return self.emit(Event::Unreachable { peer: id, reason });
         };
         let is_stale = peer.online.is_some() && peer.instance.is_some() && peer.online != peer.instance;
         if peer.attempt.is_some() || (peer.current.is_some() && !is_stale) {
@@ -23,21 +29,21 @@ impl Driver {
         let seed = self.rng.random();
         self.socket.with_mux(|mux| mux.add_peer(id, seed));
         ask(link, &mut self.rng, &self.socket, id, peer);
-        self.start_dial(id).await;
+        self.start_dial(id);
     }
 
     /// Dials `id` unless somebody is at it already, or will be.
-    pub(super) async fn seek(&mut self, now: Instant, id: PeerId) {
+    pub(super) fn seek(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.entry(now, id).filter(|_| matches!(self.server, Server::Up(_))) else {
             return;
         };
         if peer.is_left_alone() && peer.take_seek(now) {
             peer.is_sought = true;
-            self.dial(now, id).await;
+            self.dial(now, id);
         }
     }
 
-    pub(super) async fn start_dial(&mut self, id: PeerId) {
+    pub(super) fn start_dial(&mut self, id: PeerId) {
         let Some((addr, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else { return };
         let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt));
         match self.endpoint.connect_with(config, addr, &common::tls::server_name(id)) {
@@ -46,7 +52,7 @@ impl Driver {
                 let task = self.tasks.spawn(handshake::dial(connecting, reporter));
                 self.start_attempt(id, Side::Dialer, task);
             }
-            Err(error) => self.emit(Event::Unreachable { peer: id, reason: error.to_string() }).await,
+            Err(error) => self.emit(Event::Unreachable { peer: id, reason: error.to_string() }),
         }
     }
 
@@ -89,14 +95,14 @@ impl Driver {
         }
     }
 
-    pub(super) async fn handle_progress(&mut self, now: Instant, progress: Progress) {
+    pub(super) fn handle_progress(&mut self, now: Instant, progress: Progress) {
         let Progress { peer: id, attempt, side, step } = progress;
         let Some(peer) = self.peers.get(id) else { return };
         let is_current = peer.current.as_ref().is_some_and(|current| current.attempt == attempt);
         let is_awaited = peer.attempt.as_ref().is_some_and(|awaited| awaited.number == attempt);
         match step {
             Step::Early(connection) if is_awaited => {
-                self.take_over(id, attempt, side, connection, Handshake::Early).await;
+                self.take_over(id, attempt, side, connection, Handshake::Early);
             }
             Step::Complete(connection, early_arrived) if is_awaited || is_current => {
                 peer.attempt.take_if(|awaited| awaited.number == attempt);
@@ -109,8 +115,9 @@ impl Driver {
                         current.handshake.send_replace(state);
                     }
                 } else {
-                    self.take_over(id, attempt, side, connection, state).await;
+                    self.take_over(id, attempt, side, connection, state);
                 }
+                self.socket.with_mux(|mux| mux.handle_connected(now, id));
             }
             Step::Early(connection) | Step::Complete(connection, _) => {
                 connection.close(VarInt::from_u32(close::REPLACED), b"another connection was faster");
@@ -123,10 +130,10 @@ impl Driver {
                 let early = peer.current.take_if(|current| current.attempt == attempt);
                 debug!(peer = %id.short(), reason, "an attempt failed");
                 if early.is_some() {
-                    self.emit(Event::Closed { peer: id, reason: reason.clone() }).await;
+                    self.emit(Event::Closed { peer: id, reason: reason.clone() });
                 }
                 if side == Side::Dialer {
-                    self.emit(Event::Unreachable { peer: id, reason }).await;
+                    self.emit(Event::Unreachable { peer: id, reason });
                 }
             }
             Step::Failed(_) => {}
@@ -140,7 +147,7 @@ impl Driver {
 
     /// The peer names its own addresses, which also says that its handshake is complete: it knows the key of the
     /// session, and checks are made with that from now on.
-    pub(super) fn add_candidates(&mut self, now: Instant, id: PeerId, addrs: &[std::net::SocketAddr]) {
+    pub(super) fn add_candidates(&mut self, now: Instant, id: PeerId, addrs: &[SocketAddr]) {
         let current = self.peers.get(id).and_then(|peer| peer.current.as_ref());
         let key = current.and_then(|current| handshake::check_key(&current.connection, current.side));
         self.socket.with_mux(|mux| {
@@ -153,17 +160,13 @@ impl Driver {
 
     /// Makes `connection` the one in use. One that was there before is closed: the peer started anew, or its
     /// dial won.
-    async fn take_over(
-        &mut self,
-        id: PeerId,
-        attempt: u64,
-        side: Side,
-        connection: Connection,
-        state: Handshake,
-    ) {
+    fn take_over(&mut self, id: PeerId, attempt: u64, side: Side, connection: Connection, state: Handshake) {
         let (handshake, watcher) = watch::channel(state);
+        let (signals, signal_queue) = mpsc::channel(MAX_SIGNALS);
+        let (tell, tcp_offers) = watch::channel(None);
+        let tcp = self.start_tcp(id, side, &connection, watcher.clone(), tell);
         let Some(peer) = self.peers.get(id) else { return };
-        let current = Current { connection: connection.clone(), attempt, side, handshake };
+        let current = Current { connection: connection.clone(), attempt, side, handshake, signals, tcp };
         if let Some(old) = peer.current.replace(current) {
             old.connection.close(VarInt::from_u32(close::REPLACED), b"a newer connection");
         }
@@ -174,10 +177,36 @@ impl Driver {
             // The driver may have ended meanwhile.
             let _ = closed.send((id, attempt, error)).await;
         });
-        self.emit(Event::Connected(Link { peer: id, connection, side, handshake: watcher })).await;
+        let signals = Arc::new(tokio::sync::Mutex::new(signal_queue));
+        let link = Link { peer: id, connection, side, handshake: watcher, signals, tcp_offers };
+        self.emit(Event::Connected(link));
     }
 
-    pub(super) async fn handle_closed(
+    /// Looks for a way to the peer over TCP from now on, if that is wanted.
+    fn start_tcp(
+        &mut self,
+        peer: PeerId,
+        side: Side,
+        connection: &Connection,
+        handshake: watch::Receiver<Handshake>,
+        tell: watch::Sender<Option<Offer>>,
+    ) -> Option<tcp::Handle> {
+        let context = tcp::Context {
+            peer,
+            side,
+            socket: Arc::clone(&self.socket),
+            connection: connection.clone(),
+            handshake,
+            server: self.config.server.as_ref().map(|server| server.address.clone()),
+            is_tunnelled: matches!(&self.server, Server::Up(link) if link.route.carrier != Carrier::Udp),
+            interfaces: self.config.surroundings.interfaces,
+            tell,
+            seed: self.rng.random(),
+        };
+        (self.config.tcp == TcpUse::WhenUdpFails).then(|| tcp::Handle::start(context, &mut self.tasks))
+    }
+
+    pub(super) fn handle_closed(
         &mut self,
         now: Instant,
         id: PeerId,
@@ -199,7 +228,7 @@ impl Driver {
             end(&self.server, peer.take_sessions());
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }
-        self.emit(Event::Closed { peer: id, reason: describe(error) }).await;
+        self.emit(Event::Closed { peer: id, reason: describe(error) });
     }
 
     pub(super) async fn close_all(&mut self) {
@@ -214,7 +243,8 @@ impl Driver {
             link.connection.close(VarInt::from_u32(control::close::BYE), b"");
         }
         self.endpoint.close(VarInt::from_u32(close::BYE), b"");
-        let _ = tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle()).await;
+        let idle = tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle());
+        let _ = tokio::join!(idle, self.mapping.stop());
         self.tasks.shutdown().await;
     }
 }

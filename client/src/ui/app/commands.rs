@@ -29,6 +29,10 @@ impl App {
             }
             match input {
                 Input::Line { text, to } => self.handle_line(&text, to, &mut batch).await?,
+                Input::Seen(conversation) => self.handle_seen(conversation).await?,
+                Input::Open(place) => self.handle_open(place),
+                Input::Page { conversation, before } => self.handle_page(conversation, before).await?,
+                Input::Search { query } => self.search(&query).await?,
                 Input::NotUtf8 => self.refuse(&mut batch, "the line is not UTF-8; nothing was sent").await?,
                 Input::TooLong { len } => {
                     let message = format!(
@@ -53,6 +57,13 @@ impl App {
     async fn handle_line(&mut self, line: &str, to: Option<PeerId>, batch: &mut Batch) -> Result<(), Closed> {
         match line::parse(line) {
             Ok(Line::Empty) => Ok(()),
+            Ok(Line::Text(text)) if to.is_none() && self.room.is_some() => {
+                self.send_all(batch).await?;
+                match self.room {
+                    Some(room) => self.post(room, text).await,
+                    None => Ok(()),
+                }
+            }
             Ok(Line::Text(text)) => match to.or(self.current.map(|current| current.peer)) {
                 Some(peer) => {
                     batch.push((peer, text));
@@ -119,10 +130,24 @@ impl App {
                 None => Ok(()),
             },
             Command::History { limit } => self.show_history(limit).await,
+            Command::Reply { which, text } => self.reply(&which, text).await,
+            Command::Edit { which, text } => self.edit(&which, &text).await,
+            Command::Delete { which } => self.delete(&which).await,
+            Command::React { which, sign } => self.react(&which, &sign).await,
+            Command::Search { query } => self.search(&query).await,
             Command::To { name } => self.choose(&name).await,
+            Command::Act(act) => self.handle_act(act).await,
             Command::Name { peer, name } => self.rename(&peer, &name).await,
             Command::Meet => match self.engine.meet().await {
                 Ok(()) => Ok(()),
+                Err(error) => self.fail(&error).await,
+            },
+            Command::Code { code: None } => {
+                self.engine.offer_code().await;
+                Ok(())
+            }
+            Command::Code { code: Some(code) } => match self.engine.claim_code(&code).await {
+                Ok(()) => self.say(News::Info("asking the server who offers this code".to_owned())).await,
                 Err(error) => self.fail(&error).await,
             },
             Command::Quit => {
@@ -134,11 +159,11 @@ impl App {
         }
     }
 
-    async fn fail(&self, error: &EngineError) -> Result<(), Closed> {
+    pub(super) async fn fail(&self, error: &EngineError) -> Result<(), Closed> {
         self.say(News::Error(error.to_string())).await
     }
 
-    async fn people(&self) -> Result<Option<Vec<Person>>, Closed> {
+    pub(super) async fn people(&self) -> Result<Option<Vec<Person>>, Closed> {
         match self.engine.people().await {
             Ok(people) => Ok(Some(people)),
             Err(error) => self.fail(&error).await.map(|()| None),
@@ -149,7 +174,7 @@ impl App {
         let Some(current) = self.current else {
             return self.say(News::Error("you talk to nobody yet".to_owned())).await;
         };
-        match self.engine.history(current.peer, limit).await {
+        match self.engine.history(self.engine.direct(current.peer), None, limit).await {
             Ok(rows) => self.say(News::History { peer: current.peer, rows, is_recent: false }).await,
             Err(error) => self.fail(&error).await,
         }
@@ -158,7 +183,8 @@ impl App {
     async fn choose(&mut self, name: &str) -> Result<(), Closed> {
         match self.names.find(name) {
             Ok(peer) => {
-                self.set_current(Some(Current { peer, is_chosen: true }));
+                self.room = None;
+                self.turn(Some(Current { peer, is_chosen: true })).await?;
                 let message = format!("what you type goes to {} now", self.names.shown(peer));
                 self.say(News::Info(message)).await
             }
@@ -178,6 +204,7 @@ impl App {
         if let Some(person) = people.iter().find(|person| person.contact.peer == peer) {
             self.names.set(peer, &person.contact.name());
         }
+        self.show_roster(people).await?;
         self.update_prompt();
         self.say(News::Info(format!("{} is called {} from now on", peer.short(), self.names.shown(peer))))
             .await

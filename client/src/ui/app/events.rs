@@ -1,11 +1,12 @@
 //! What the engine reports.
 
+use common::code;
 use common::identity::PeerId;
 use common::text;
 
-use super::{App, Closed, Current, End, Exit, Fatal, Format, News, now};
+use super::{App, Closed, Current, End, Exit, Fatal, News, now};
 use crate::engine::Event;
-use crate::net::PathChange;
+use crate::net::{PathChange, Route};
 use crate::store::{HistoryRow, MessageRow};
 
 /// Messages of the past that are shown when somebody comes.
@@ -17,8 +18,12 @@ const WAITING: &str = "waiting for somebody new; they start a client with the sa
 
 impl App {
     pub(super) async fn handle_event(&mut self, event: Event) -> Result<(), End> {
+        self.note_change(&event);
         match event {
-            Event::ServerUp { key, .. } => self.handle_server_up(key).await?,
+            Event::ServerUp { key, route, .. } => self.handle_server_up(key, route).await?,
+            Event::ServerRerouted(route) => {
+                self.say(News::Info(format!("the way to the server is now {route}"))).await?;
+            }
             Event::ServerDown { error, retry } => {
                 if retry.is_none() && !self.is_ready {
                     return Err(End::Fatal(Fatal::with(Exit::Server)(&error)));
@@ -32,6 +37,7 @@ impl App {
             Event::Paired { peer } => {
                 self.say(News::Info(format!("paired with {}, connecting", self.names.shown(peer)))).await?;
             }
+            Event::Code(news) => self.handle_code(news).await?,
             Event::Connected { peer, name, words, is_new } => {
                 self.handle_connected(peer, name, words, is_new).await?;
             }
@@ -48,6 +54,12 @@ impl App {
                 self.say(News::Detail(format!("{} is {state}", self.names.shown(peer)))).await?;
             }
             Event::Error { message } => self.say(News::Error(message)).await?,
+            Event::Changed { message: Some(message), .. } => self.say(News::Changed(message)).await?,
+            Event::Changed { conversation, message: None } => self.learn_room(conversation).await,
+            Event::Typing { conversation, peer } => self.say(News::Typing { conversation, peer }).await?,
+            Event::Invited { conversation, name, by } => {
+                self.say(News::Invited { conversation, name, by }).await?;
+            }
         }
         Ok(())
     }
@@ -62,14 +74,14 @@ impl App {
         }
     }
 
-    async fn handle_server_up(&mut self, key: PeerId) -> Result<(), Closed> {
+    async fn handle_server_up(&mut self, key: PeerId, route: Route) -> Result<(), Closed> {
         self.server_trouble = None;
         if self.is_ready {
-            return self.say(News::Info("server reached again".to_owned())).await;
+            return self.say(News::ServerBack).await;
         }
         self.is_ready = true;
         let server = format!("{}#{key}", self.server.address);
-        self.say(News::Ready { me: self.engine.me(), server, key }).await?;
+        self.say(News::Ready { me: self.engine.me(), server, key, route }).await?;
         if std::mem::take(&mut self.is_waiting) {
             self.say(News::Info(WAITING.to_owned())).await?;
         }
@@ -82,7 +94,7 @@ impl App {
             return Ok(());
         }
         self.server_trouble = Some(trouble.clone());
-        self.say(News::Error(trouble)).await
+        self.say(News::ServerTrouble(trouble)).await
     }
 
     async fn handle_connected(
@@ -94,6 +106,9 @@ impl App {
     ) -> Result<(), Closed> {
         self.names.set(peer, &name);
         self.connected.insert(peer);
+        if let Some(people) = self.people().await? {
+            self.show_roster(people).await?;
+        }
         self.unreachable.remove(&peer);
         let path = self.path_of(peer).await;
         if let Some(path) = &path {
@@ -116,9 +131,11 @@ impl App {
     async fn turn_to(&mut self, peer: PeerId) -> Result<(), Closed> {
         match self.current {
             Some(current) if current.peer == peer => self.update_prompt(),
+            // The user of a screen sees who came, and goes there when they like.
+            Some(_) if self.front.is_screen() => {}
             Some(current) if current.is_chosen || self.connected.contains(&current.peer) => {}
             before => {
-                self.set_current(Some(Current { peer, is_chosen: false }));
+                self.turn(Some(Current { peer, is_chosen: false })).await?;
                 if before.is_some() {
                     let message = format!("what you type goes to {} now", self.names.shown(peer));
                     self.say(News::Info(message)).await?;
@@ -130,7 +147,7 @@ impl App {
 
     /// The end of what was said before this run.
     async fn show_recent(&mut self, peer: PeerId) -> Result<(), Closed> {
-        if self.format == Format::Json {
+        if !self.front.is_lines() {
             return Ok(());
         }
         let started_ms = self.started_ms;
@@ -138,12 +155,23 @@ impl App {
             HistoryRow::Message(message) => message.received_ms < started_ms,
             HistoryRow::Gap { .. } => false,
         };
-        match self.engine.history(peer, RECENT).await {
+        match self.engine.history(self.engine.direct(peer), None, RECENT).await {
             Ok(rows) => {
                 let rows = rows.into_iter().filter(is_past).collect();
                 self.say(News::History { peer, rows, is_recent: true }).await
             }
             Err(error) => self.say(News::Error(error.to_string())).await,
+        }
+    }
+
+    async fn handle_code(&mut self, news: code::News) -> Result<(), Closed> {
+        match news {
+            code::News::Offered(code) => self.say(News::Code(code.to_string())).await,
+            code::News::Met { peer, .. } => {
+                let message = format!("{} knows the code; connecting", self.names.shown(peer));
+                self.say(News::Info(message)).await
+            }
+            code::News::Failed(failure) => self.say(News::Error(failure.to_string())).await,
         }
     }
 
@@ -160,6 +188,9 @@ impl App {
     async fn handle_message(&mut self, message: MessageRow) -> Result<(), Closed> {
         if self.printed.remove(&message.id()) {
             return Ok(());
+        }
+        if message.conversation != self.engine.direct(message.author) && !message.own {
+            self.learn_room(message.conversation).await;
         }
         self.say(News::Message { message: Box::new(message), is_typed: false }).await
     }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::engine::Connected;
 use crate::log::DisplayOrder;
-use crate::net::Via;
+use crate::net::{Route, Via};
 use crate::store::Contact;
+use crate::store::Marks;
 
 fn peer(seed: u8) -> PeerId {
     Identity::from_seed([seed; 32]).peer_id()
@@ -21,7 +22,8 @@ fn row(text: &str) -> MessageRow {
         own: true,
         order: DisplayOrder { depth: 1, label_ms: 5, id: MessageId::from_bytes([2; 32]) },
         received_ms: 6,
-        content: Content::Text(text.to_owned()),
+        content: Content::text(text),
+        marks: Marks::default(),
         states: vec![(peer(2), State::Sent)],
     }
 }
@@ -45,8 +47,11 @@ fn value(news: &News) -> Value {
 fn the_promised_names() {
     let (me, bob) = (peer(1), peer(2));
     let server = format!("h:5000#{bob}");
-    let ready = News::Ready { me, server: server.clone(), key: bob };
-    assert_eq!(value(&ready), json!({"event": "ready", "at": 7, "peer": me.to_string(), "server": server}));
+    let ready = News::Ready { me, server: server.clone(), key: bob, route: Route::udp(5000) };
+    assert_eq!(
+        value(&ready),
+        json!({"event": "ready", "at": 7, "peer": me.to_string(), "server": server, "carrier": "udp"})
+    );
     let connected =
         News::Connected { peer: bob, name: "Bob".into(), words: "a b".into(), is_new: true, via: None };
     assert_eq!(

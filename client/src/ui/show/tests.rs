@@ -4,6 +4,7 @@ use common::identity::{Identity, PeerId};
 
 use super::*;
 use crate::log::{ConversationId, DisplayOrder, MessageId};
+use crate::store::Marks;
 
 fn peer(seed: u8) -> PeerId {
     Identity::from_seed([seed; 32]).peer_id()
@@ -23,7 +24,8 @@ fn message(author: PeerId, text: &str, states: Vec<(PeerId, State)>) -> MessageR
         own: author == peer(1),
         order: DisplayOrder { depth: 1, label_ms: 951_782_400_000, id: MessageId::of(text.as_bytes()) },
         received_ms: 0,
-        content: Content::Text(text.to_owned()),
+        content: Content::text(text),
+        marks: Marks::default(),
         states,
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use client::engine::Event;
-use client::log::MessageId;
+use client::engine::{Draft, Event, Kind};
+use client::log::{ConversationId, MessageId, Reaction, Standing};
 use client::store::{HistoryRow, MessageRow, Options, Point, State};
 use common::identity::PeerId;
 use tokio::sync::{Notify, mpsc, watch};
@@ -23,8 +23,8 @@ const WHOLE_HISTORY: usize = 100_000;
 /// Something that was written.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
-    /// To whom.
-    pub(crate) to: PeerId,
+    /// Where.
+    pub(crate) place: ConversationId,
     /// Counts what its author wrote, from 1.
     pub(crate) number: usize,
     /// Its name, if it was accepted; `None` if its author died before it heard.
@@ -58,6 +58,8 @@ pub(crate) struct Resident {
     pub(crate) id: PeerId,
     pub(crate) home: Home,
     pub(crate) said: Vec<Said>,
+    /// Signs that were set: they show in other messages only.
+    signs: BTreeSet<MessageId>,
     pub(crate) runs: usize,
     pub(crate) diary: Arc<Mutex<Diary>>,
     running: Option<Running>,
@@ -79,6 +81,7 @@ impl Resident {
             id: home.id(),
             home,
             said: Vec::new(),
+            signs: BTreeSet::new(),
             runs: 0,
             diary: Arc::default(),
             running: None,
@@ -127,21 +130,65 @@ impl Resident {
         }
     }
 
+    /// Makes a room and invites everybody.
+    pub(super) async fn make_room(&self, others: &[PeerId]) -> Result<ConversationId, String> {
+        let Some(running) = &self.running else { return Err("nobody makes the room".to_owned()) };
+        let engine = &running.client.engine;
+        let room = engine.create_room("room").await.map_err(|error| error.to_string())?;
+        for other in others {
+            engine.invite(room, *other).await.map_err(|error| error.to_string())?;
+        }
+        Ok(room)
+    }
+
+    /// Whether all take part in the room; takes the invitation, if there is one.
+    pub(super) async fn is_in_whole(&self, room: ConversationId, count: usize) -> bool {
+        let Some(running) = &self.running else { return false };
+        let engine = &running.client.engine;
+        let Ok(Some(info)) = engine.conversation(room).await else { return false };
+        if info.is_invitation() {
+            // An error shows as a room that does not come together.
+            let _ = engine.accept(room).await;
+        }
+        let Kind::Room { members, .. } = info.kind else { return false };
+        members.len() == count && members.iter().all(|member| member.standing > Standing::Invited)
+    }
+
+    /// The room as this client has it.
+    pub(crate) async fn room(&self, room: ConversationId) -> Option<(String, Vec<(PeerId, Standing)>)> {
+        let info = self.running.as_ref()?.client.engine.conversation(room).await.ok()??;
+        let Kind::Room { topic, members, .. } = info.kind else { return None };
+        Some((topic, members.into_iter().map(|member| (member.peer, member.standing)).collect()))
+    }
+
+    pub(super) async fn set_topic(&self, room: Option<ConversationId>) {
+        let (Some(running), Some(room)) = (&self.running, room) else { return };
+        let _ = running.client.engine.set_topic(room, &self.runs.to_string()).await;
+    }
+
+    pub(super) async fn react(&mut self, room: Option<ConversationId>) {
+        let (Some(running), Some(room)) = (&self.running, room) else { return };
+        let Some(last) = self.history(room).await.ok().and_then(|mut rows| rows.pop()) else { return };
+        let set = running.client.engine.react(room, last.id(), "+", Reaction::Add).await;
+        self.signs.extend(set.map(|row| row.id()));
+    }
+
     /// Writes one message, if the client is running.
-    pub(super) async fn say(&mut self, to: PeerId, len: usize) {
+    pub(super) async fn say(&mut self, place: ConversationId, to: PeerId, len: usize) {
         let Some(running) = &self.running else { return };
         let number = self.said.len() + 1;
-        let result = running.client.engine.send(to, &text(number, len)).await;
-        self.said.push(Said { to, number, id: result.ok().map(|row| row.id()) });
+        let words = text(number, len);
+        let result = write(&running.client, place, to, &words).await;
+        self.said.push(Said { place, number, id: result });
     }
 
     /// Writes one message and dies some turns later.
-    pub(super) async fn say_and_die(&mut self, to: PeerId, turns: usize) {
+    pub(super) async fn say_and_die(&mut self, place: ConversationId, to: PeerId, turns: usize) {
         let Some(running) = &self.running else { return };
         let number = self.said.len() + 1;
         let words = text(number, 0);
-        let result = few_turns(running.client.engine.send(to, &words), turns).await;
-        self.said.push(Said { to, number, id: result.and_then(Result::ok).map(|row| row.id()) });
+        let result = few_turns(write(&running.client, place, to, &words), turns).await;
+        self.said.push(Said { place, number, id: result.flatten() });
         self.kill().await;
     }
 
@@ -182,26 +229,31 @@ impl Resident {
 
     /// What this user was told that `peer` has.
     pub(super) fn confirmed_by(&self, peer: PeerId) -> Vec<MessageId> {
-        self.diary().delivered.iter().filter(|(to, _)| *to == peer).map(|(_, id)| *id).collect()
+        let is_line = |(to, id): &&(PeerId, MessageId)| *to == peer && !self.signs.contains(id);
+        self.diary().delivered.iter().filter(is_line).map(|(_, id)| *id).collect()
     }
 
     /// How many of `ids` are here.
-    pub(super) async fn stored(&self, ids: &[MessageId]) -> Result<usize, String> {
-        let mut authors: Vec<_> = self.said.iter().map(|said| said.to).collect();
-        authors.extend(self.met.borrow().iter());
-        authors.sort_unstable();
-        authors.dedup();
+    pub(super) async fn stored(
+        &self,
+        ids: &[MessageId],
+        room: Option<ConversationId>,
+    ) -> Result<usize, String> {
+        let mut places: BTreeSet<_> = self.said.iter().map(|said| said.place).collect();
+        places.extend(self.met.borrow().iter().map(|peer| ConversationId::direct(self.id, *peer)));
+        places.extend(room);
         let mut found = 0;
-        for peer in authors {
-            found += self.history(peer).await?.iter().filter(|row| ids.contains(&row.id())).count();
+        for place in places {
+            found += self.history(place).await?.iter().filter(|row| ids.contains(&row.id())).count();
         }
         Ok(found)
     }
 
-    /// The conversation with `peer`, as a user would see it.
-    pub(crate) async fn history(&self, peer: PeerId) -> Result<Vec<MessageRow>, String> {
+    /// The conversation, as a user would see it.
+    pub(crate) async fn history(&self, place: ConversationId) -> Result<Vec<MessageRow>, String> {
         let Some(running) = &self.running else { return Err("a client is not running".to_owned()) };
-        let rows = running.client.engine.history(peer, WHOLE_HISTORY).await.map_err(|e| e.to_string())?;
+        let rows = running.client.engine.history(place, None, WHOLE_HISTORY).await;
+        let rows = rows.map_err(|e| e.to_string())?;
         let message = |row| match row {
             HistoryRow::Message(row) => Ok(*row),
             HistoryRow::Gap { waiting, missing } => {
@@ -210,6 +262,16 @@ impl Resident {
         };
         rows.into_iter().map(message).collect()
     }
+}
+
+/// Writes a message; its id if it was accepted.
+async fn write(client: &Client, place: ConversationId, to: PeerId, words: &str) -> Option<MessageId> {
+    let row = if place == ConversationId::direct(client.id(), to) {
+        client.engine.send(to, words).await
+    } else {
+        client.engine.post(place, Draft::from(words.to_owned())).await
+    };
+    row.ok().map(|row| row.id())
 }
 
 /// A text that says which it is.
@@ -271,12 +333,14 @@ impl Reader {
     fn note(&self, event: Event) {
         let mut diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Message { message, .. } => diary.shown.push(Shown {
-                run: self.run,
-                id: message.id(),
-                author: message.author,
-                number: number_of(&message),
-            }),
+            Event::Message { message, .. } if message.content.as_text().is_some() => {
+                diary.shown.push(Shown {
+                    run: self.run,
+                    id: message.id(),
+                    author: message.author,
+                    number: number_of(&message),
+                });
+            }
             Event::State { id, peer, state: State::Delivered | State::Read } => {
                 diary.delivered.insert((peer, id));
             }

@@ -118,10 +118,15 @@ fn a_short_hop_limit_opens_the_own_nat_only() {
 fn disturbances_disturb() {
     let World { mut net, server, alice, nats, .. } = world();
     let out = udp("192.168.1.2:4000", "203.0.113.1:5000", 64, b"hi");
-    net.block_udp(nats[0], true);
+    net.set_udp(nats[0], UdpRule::Nothing);
     net.handle_packet(Duration::ZERO, alice, &out);
     assert!(run(&mut net).is_empty());
-    net.block_udp(nats[0], false);
+    net.set_udp(nats[0], UdpRule::Only(ip("203.0.113.2")));
+    net.handle_packet(Duration::ZERO, alice, &out);
+    assert!(run(&mut net).is_empty());
+    net.set_udp(nats[0], UdpRule::Only(ip("203.0.113.1")));
+    net.handle_packet(Duration::ZERO, alice, &out);
+    assert_eq!(run(&mut net).len(), 1);
 
     let link = net.link(alice, server);
     net.set_link(alice, server, Link { cut: true, ..link });
@@ -134,7 +139,7 @@ fn disturbances_disturb() {
     net.handle_packet(Duration::ZERO, alice, &out);
     assert_eq!(run(&mut net)[0].2.src().ip(), ip("198.51.100.77"));
     assert_eq!(net.counts().dropped["cut"], 1);
-    assert_eq!(net.counts().dropped["UDP blocked"], 1);
+    assert_eq!(net.counts().dropped["UDP blocked"], 2);
 }
 
 #[test]

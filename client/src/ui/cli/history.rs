@@ -1,58 +1,37 @@
 //! `client history`: what was said, read from the database beside a running client or without one.
 
-use std::io::{self, Write};
-
 use common::identity::PeerId;
 
-use super::args::{Args, History};
-use super::names::Names;
-use super::show::{self, Colour};
-use super::{Exit, Fatal, json};
 use crate::data_dir::DataDir;
 use crate::log::ConversationId;
-use crate::store::{HistoryRow, Selection, Store, StoreError};
+use crate::store::{HistoryRow, Selection, Store};
+use crate::ui::args::History;
+use crate::ui::names::Names;
+use crate::ui::show::{self, Colour};
+use crate::ui::{Exit, Fatal, json, start};
 
 /// Prints the history that `options` ask for.
-pub(super) fn run(args: &Args, options: &History) -> Result<Exit, Fatal> {
-    let dir = DataDir::existing(&args.data_dir()?);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Fatal::failed)?;
-    runtime.block_on(print(args.json, options, &dir))
-}
-
-async fn print(is_json: bool, options: &History, dir: &DataDir) -> Result<Exit, Fatal> {
-    let store = Store::open_read_only(&dir.database()).await.map_err(explain)?;
-    let mut names = Names::new(store.me());
-    for contact in store.contacts().await.map_err(Fatal::failed)? {
-        names.set(contact.peer, &contact.name());
-    }
+pub(super) async fn print(is_json: bool, options: &History, dir: &DataDir) -> Result<Exit, Fatal> {
+    let store = super::read(dir).await?;
+    let names = Names::of(&store).await.map_err(Fatal::failed)?;
     let peers = match &options.peer {
         Some(text) => vec![find(&names, text)?],
         None => everybody(&store).await?,
     };
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
-    let colour = super::start::colour();
+    let colour = start::colour();
     for peer in peers {
         let conversation = ConversationId::direct(store.me(), peer);
         let selection = Selection { conversation, before: None, limit };
         let rows = store.history(selection).await.map_err(Fatal::failed)?;
         let lines = if is_json { as_json(&rows) } else { as_lines(peer, &rows, options, &names, colour) };
-        if io::stdout().lock().write_all(lines.as_bytes()).is_err() {
+        if !super::print(lines) {
             // Whoever reads has seen enough.
             break;
         }
     }
     store.close().await;
     Ok(Exit::Good)
-}
-
-fn explain(error: StoreError) -> Fatal {
-    match error {
-        StoreError::Missing(path) => {
-            let place = path.parent().unwrap_or(&path).display();
-            Fatal::failed(format!("there is no history in {place} yet"))
-        }
-        error => Fatal::failed(error),
-    }
 }
 
 /// A contact, or anybody by the whole key.
@@ -62,8 +41,7 @@ fn find(names: &Names, text: &str) -> Result<PeerId, Fatal> {
 
 async fn everybody(store: &Store) -> Result<Vec<PeerId>, Fatal> {
     let conversations = store.conversations().await.map_err(Fatal::failed)?;
-    let others = |members: Vec<PeerId>| members.into_iter().find(|peer| *peer != store.me());
-    Ok(conversations.into_iter().filter_map(|conversation| others(conversation.members)).collect())
+    Ok(conversations.into_iter().filter_map(|conversation| conversation.other(store.me())).collect())
 }
 
 fn as_json(rows: &[HistoryRow]) -> String {

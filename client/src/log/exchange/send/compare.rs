@@ -1,0 +1,154 @@
+//! Comparing conversations with the peer, and handing over what it lacks (`docs/protocol.md` §7.4).
+
+use bytes::BytesMut;
+use common::frame::Message as _;
+use tokio::io::AsyncWrite;
+
+use super::super::syncing::{MAX_COMPARED, Next};
+use super::super::{ExchangeError, PAGE};
+use super::{Sender, write};
+use crate::log::wire::{Carry, Have, HeadsHash, LogFrame, MAX_IDS, Read, Summary};
+use crate::log::{ConversationId, MessageId};
+
+/// Name of the setting by which the user does not tell what was read: `off`.
+pub const READ_MARKS: &str = "read_marks";
+
+impl Sender<'_> {
+    /// Tells the peer what the shared rooms come to. New messages wait there until it has told the same: they may
+    /// stand on what others wrote and the peer lacks. Between two there is nobody else.
+    pub(super) async fn compare_all(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let mut summaries = exchange.store.summaries(exchange.peer).await?;
+        summaries.truncate(MAX_COMPARED);
+        let mut out = BytesMut::new();
+        encode(&self.syncing.news(summaries.clone()), &mut out);
+        for (conversation, _) in summaries {
+            self.syncing.wait_for(conversation);
+        }
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
+    }
+
+    /// Tells the peer what has changed since.
+    pub(super) async fn summarize(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let summaries = exchange.store.summaries(exchange.peer).await?;
+        let mut out = BytesMut::new();
+        encode(&self.syncing.news(summaries), &mut out);
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
+    }
+
+    /// Compares what the peer has told; where it differs, says what is here, and the peer does the same.
+    pub(super) async fn compare(
+        &mut self,
+        theirs: Vec<(ConversationId, HeadsHash)>,
+        out: &mut BytesMut,
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let ours = exchange.store.summaries(exchange.peer).await?;
+        for (conversation, hash) in theirs {
+            let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
+            if !self.syncing.note_theirs(conversation, hash, ours) {
+                return Err(ExchangeError::TooManyConversations);
+            }
+            if ours != Some(hash) {
+                self.ask(conversation, out).await?;
+            } else if !self.syncing.was_told(conversation, hash) {
+                // The peer knows something older of us, and waits.
+                self.syncing.note_told(conversation, hash);
+                encode(&[(conversation, hash)], out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is here of a conversation, and so asks for the rest.
+    pub(super) async fn ask(
+        &mut self,
+        conversation: ConversationId,
+        out: &mut BytesMut,
+    ) -> Result<(), ExchangeError> {
+        let ids = self.shared.exchange.store.position(conversation).await?;
+        LogFrame::from(Have { conversation, ids }).encode(out);
+        Ok(())
+    }
+
+    /// The peer has said what it has.
+    pub(super) async fn begin(
+        &mut self,
+        conversation: ConversationId,
+        known: Vec<MessageId>,
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let lacking = exchange.store.lacking(exchange.peer, conversation, known).await?;
+        self.syncing.begin(conversation, lacking);
+        // What the peer did not know where to put is not on its way any more.
+        let dropped: Vec<_> =
+            self.in_flight.iter().filter(|(_, (at, _))| *at == conversation).map(|(id, _)| *id).collect();
+        for id in dropped {
+            if let Some((_, len)) = self.in_flight.remove(&id) {
+                self.in_flight_bytes -= len;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the next messages that the peer lacks.
+    pub(super) async fn send_backlog(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let store = &self.shared.exchange.store;
+        let numbers = match self.syncing.next(PAGE) {
+            None => return Ok(()),
+            Some(Next::Rows(numbers)) => numbers,
+            Some(Next::After(conversation, after)) => {
+                let numbers = store.next_rows(conversation, after, PAGE).await?;
+                self.syncing.went_on(conversation, numbers.last().copied());
+                numbers
+            }
+        };
+        let messages = store.signed_rows(numbers).await?;
+        let may = store.depart(&messages.iter().map(crate::log::SignedMessage::id).collect::<Vec<_>>());
+        let mut out = BytesMut::new();
+        for (message, _) in messages.iter().zip(may).filter(|(_, may)| *may) {
+            self.count_in(message.message().conversation, message.id(), message.bytes().len());
+            if message.author() == store.me() {
+                self.unmarked.push(message.id());
+            }
+            LogFrame::from(Carry { bytes: message.bytes().to_vec() }).encode(&mut out);
+        }
+        // What others brought meanwhile was not told.
+        self.has_news |= !self.syncing.is_ready();
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
+    }
+
+    /// Tells the peer which of its messages were read, unless the user does not want that.
+    pub(super) async fn tell_read(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let is_off = exchange.store.setting(READ_MARKS).await?.as_deref() == Some("off");
+        loop {
+            let read = exchange.store.newly_read(exchange.peer, MAX_IDS).await?;
+            let Some(&(last, _)) = read.last() else { return Ok(()) };
+            if !is_off {
+                let ids = read.into_iter().map(|(_, id)| id).collect();
+                write(writer, &LogFrame::from(Read { ids }).to_bytes()).await?;
+            }
+            exchange.store.note_told(exchange.peer, last).await?;
+        }
+    }
+}
+
+fn encode(summaries: &[(ConversationId, HeadsHash)], out: &mut BytesMut) {
+    for page in summaries.chunks(MAX_IDS) {
+        LogFrame::from(Summary { conversations: page.to_vec() }).encode(out);
+    }
+}

@@ -1,0 +1,163 @@
+//! A port of the router that leads to our socket, by PCP (RFC 6887) or else NAT-PMP (RFC 6886): asked for in the
+//! background, renewed, asked for anew when the network changes, and given back at the end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crab_nat::{
+    GatewayAddress, InternetProtocol, PortMapping as Mapping, PortMappingOptions, PortMappingType,
+    TimeoutConfig, natpmp,
+};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::change;
+
+/// How long the router is asked to keep the mapping, in seconds: what a crash leaves behind is soon gone.
+const LIFETIME_S: u32 = 1200;
+/// A router that refused or did not answer is asked again after this.
+const RETRY: Duration = Duration::from_secs(600);
+/// However short a lifetime a router grants, it is not asked more often than this.
+const MIN_RENEWAL: Duration = Duration::from_secs(30);
+/// A router is a hop away: it is asked again after a quarter of a second, then more slowly.
+const TIMEOUTS: TimeoutConfig = TimeoutConfig {
+    initial_timeout: Duration::from_millis(250),
+    max_retries: 3,
+    max_retry_timeout: Some(Duration::from_secs(1)),
+};
+/// How long giving back may take at the end.
+const REMOVAL: Duration = Duration::from_millis(400);
+
+/// Where a mapped endpoint comes from.
+#[derive(Debug, Clone, Default)]
+pub enum PortMapping {
+    /// None is wanted.
+    #[default]
+    Off,
+    /// The router that the function names now is asked for one.
+    Asked(fn() -> Option<Router>),
+    /// Somebody else makes them and tells here.
+    Told(watch::Receiver<Option<SocketAddr>>),
+}
+
+/// A router and our address in its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Router {
+    /// Our own address.
+    pub client: Ipv4Addr,
+    /// The router's.
+    pub gateway: Ipv4Addr,
+}
+
+impl PortMapping {
+    /// Keeps a mapping to our `port` from now on; the task that does lives in `tasks`.
+    pub(crate) fn keep(self, port: u16, changes: watch::Receiver<()>, tasks: &mut JoinSet<()>) -> Keeper {
+        let (stop, stopped) = oneshot::channel();
+        let mapped = match (self, NonZeroU16::new(port)) {
+            (Self::Told(mapped), _) => mapped,
+            (Self::Asked(router), Some(port)) => {
+                let (sender, mapped) = watch::channel(None);
+                tasks.spawn(keep(router, port, changes, sender, stopped));
+                mapped
+            }
+            (Self::Off, _) | (Self::Asked(_), None) => watch::channel(None).1,
+        };
+        Keeper { mapped, stop: Some(stop) }
+    }
+}
+
+/// A mapping that is kept.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// The endpoint that leads to us, if there is one.
+    pub(crate) mapped: watch::Receiver<Option<SocketAddr>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    /// Gives the mapping back.
+    pub(crate) async fn stop(&mut self) {
+        // Without a task there is nothing to give back.
+        if self.stop.take().is_some_and(|stop| stop.send(()).is_ok()) {
+            let gone = async { while self.mapped.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(REMOVAL, gone).await;
+        }
+    }
+}
+
+async fn keep(
+    router: fn() -> Option<Router>,
+    port: NonZeroU16,
+    mut changes: watch::Receiver<()>,
+    mapped: watch::Sender<Option<SocketAddr>>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut held: Option<(Router, Mapping)> = None;
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            endpoint = refresh(&mut held, router(), port) => {
+                mapped.send_if_modified(|old| std::mem::replace(old, endpoint) != endpoint);
+            }
+        }
+        let wait = held.as_ref().map_or(RETRY, |(_, mapping)| {
+            MIN_RENEWAL.max(Duration::from_secs(mapping.lifetime().into()) / 2)
+        });
+        tokio::select! {
+            _ = &mut stopped => break,
+            () = change::next(&mut changes) => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    if let Some((_, mapping)) = held
+        && let Err((error, _)) = mapping.try_drop().await
+    {
+        debug!(%error, "the router keeps the mapping until its time is over");
+    }
+}
+
+/// Renews the mapping if it is of this router, or asks for one. Returns the endpoint that leads to us.
+async fn refresh(
+    held: &mut Option<(Router, Mapping)>,
+    router: Option<Router>,
+    port: NonZeroU16,
+) -> Option<SocketAddr> {
+    let router = router?;
+    let is_renewed = match held {
+        Some((known, mapping)) if *known == router => mapping.renew().await.is_ok(),
+        _ => false,
+    };
+    if !is_renewed {
+        *held = None;
+        let mapping = ask(router, port).await;
+        *held = Some((router, mapping.map_err(|error| debug!(%error, "no port mapping")).ok()?));
+    }
+    let (_, mapping) = held.as_ref()?;
+    let ip = match mapping.mapping_type() {
+        PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
+        PortMappingType::NatPmp => {
+            IpAddr::V4(natpmp::external_address(mapping.gateway(), Some(TIMEOUTS)).await.ok()?)
+        }
+    };
+    let is_usable = !ip.is_unspecified() && !ip.is_multicast();
+    is_usable.then(|| SocketAddr::new(ip, mapping.external_port().get()))
+}
+
+async fn ask(router: Router, port: NonZeroU16) -> Result<Mapping, crab_nat::MappingFailure> {
+    let gateway = GatewayAddress::from(router.gateway);
+    let options = PortMappingOptions {
+        external_port: Some(port),
+        lifetime_seconds: Some(LIFETIME_S),
+        timeout_config: Some(TIMEOUTS),
+    };
+    match Mapping::new(gateway, router.client.into(), InternetProtocol::Udp, port, options).await {
+        Ok(mapping) => Ok(mapping),
+        // Some routers that know NAT-PMP alone leave PCP unanswered, although they should refuse it.
+        Err(_) => Ok(natpmp::port_mapping(gateway, InternetProtocol::Udp, port, options).await?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Full-text search over everything that was said, with `SQLite`'s FTS5.
+//!
+//! Beside its words, each message is indexed under *marks*: its author, its conversation and its day. A search that is
+//! narrowed by these is then an intersection of posting lists, which takes as long as its rarest part, and not a scan over
+//! everything that has the word.
+
+use common::identity::PeerId;
+use rusqlite::{Connection, params};
+
+use super::Store;
+use super::changes;
+use super::error::StoreError;
+use super::history::{self, MessageRow};
+use super::sql::{int, limit, rows, run, signed};
+use crate::date::DAY_MS;
+use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+
+/// Days are marked at these levels, each of which joins 32 of the one before, so that few marks cover any span.
+const LEVELS: u32 = 3;
+/// Bits of a day's number that one level adds.
+const LEVEL_BITS: u32 = 5;
+/// The last day that has its own mark, in the year 2059; later ones share it.
+const MAX_DAY: u64 = (1 << (LEVELS * LEVEL_BITS)) - 1;
+/// Messages that are indexed in one transaction when an older database is brought up to date.
+const MAX_BATCH: usize = 20_000;
+
+/// Words that must all be in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// A word, or several that follow each other; without control characters.
+    pub words: String,
+    /// The last word may go on.
+    pub is_prefix: bool,
+}
+
+/// What is looked for. Everything that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Words.
+    pub terms: Vec<Term>,
+    /// Who wrote it: any of these.
+    pub authors: Vec<PeerId>,
+    /// The conversation: any of these.
+    pub conversations: Vec<ConversationId>,
+    /// Not before this, by its author's clock; Unix time in milliseconds.
+    pub from_ms: Option<u64>,
+    /// Before this, likewise.
+    pub until_ms: Option<u64>,
+    /// Only what arrived before the message with this number: the next page.
+    pub before_arrival: Option<u64>,
+    /// At most so many messages.
+    pub limit: usize,
+}
+
+impl Store {
+    /// Messages of all conversations, those that arrived last first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn search(&self, search: Search) -> Result<Vec<MessageRow>, StoreError> {
+        let me = self.me();
+        self.read(move |conn| find(conn, me, &search)).await
+    }
+}
+
+/// Messages that `search` asks for, those that arrived last first.
+pub(super) fn find(conn: &Connection, me: PeerId, search: &Search) -> Result<Vec<MessageRow>, StoreError> {
+    let Some(expression) = expression(search) else { return Ok(Vec::new()) };
+    let query = conn.prepare_cached(&format!(
+        "SELECT {} FROM search s JOIN messages m ON m.row = s.rowid
+         WHERE search MATCH ?1 AND s.rowid < ?2 AND m.label_ms >= ?3 AND m.label_ms < ?4
+         ORDER BY s.rowid DESC LIMIT ?5",
+        history::COLUMNS
+    ))?;
+    let before = search.before_arrival.map_or(i64::MAX, int);
+    let span = (int(search.from_ms.unwrap_or(0)), search.until_ms.map_or(i64::MAX, int));
+    let found =
+        rows(query, params![expression, before, span.0, span.1, limit(search.limit)], history::Raw::read)?;
+    found.into_iter().map(|raw| raw.finish(conn, me)).collect()
+}
+
+/// The search in FTS5's language; `None` if it asks for nothing.
+fn expression(search: &Search) -> Option<String> {
+    let words = search.terms.iter().filter(|term| term.words.chars().any(char::is_alphanumeric));
+    let mut parts: Vec<String> = words.map(|term| format!("body : {}", quoted(term))).collect();
+    let mut any_of = |marks: Vec<String>| {
+        if !marks.is_empty() {
+            parts.push(format!("marks : ({})", marks.join(" OR ")));
+        }
+    };
+    any_of(search.authors.iter().map(|author| author_mark(*author)).collect());
+    any_of(search.conversations.iter().map(|id| conversation_mark(*id)).collect());
+    let day = |ms: Option<u64>| ms.map(|ms| (ms / DAY_MS).min(MAX_DAY));
+    if search.from_ms.is_some() || search.until_ms.is_some() {
+        // The day on which the span ends is among them; the label tells within it.
+        any_of(cover(day(search.from_ms).unwrap_or(0), day(search.until_ms).unwrap_or(MAX_DAY)));
+    }
+    (!parts.is_empty()).then(|| parts.join(" AND "))
+}
+
+/// A string in FTS5's language, in which nothing has a meaning but the quotation mark.
+fn quoted(term: &Term) -> String {
+    let star = if term.is_prefix { " *" } else { "" };
+    format!("\"{}\"{star}", term.words.replace('\0', " ").replace('"', "\"\""))
+}
+
+fn author_mark(author: PeerId) -> String {
+    format!("a{author}")
+}
+
+fn conversation_mark(conversation: ConversationId) -> String {
+    format!("c{conversation}")
+}
+
+fn day_mark(level: u32, number: u64) -> String {
+    format!("d{level}x{number}")
+}
+
+/// The marks of a day at all levels.
+fn day_marks(day: u64) -> impl Iterator<Item = String> {
+    (0..LEVELS).map(move |level| day_mark(level, day >> (level * LEVEL_BITS)))
+}
+
+/// Marks of which each day from `first` to `last` has one, and no other day has any: at most 32 + 4 × 31.
+fn cover(first: u64, last: u64) -> Vec<String> {
+    let (mut next, end) = (first, last.min(MAX_DAY) + 1);
+    let mut marks = Vec::new();
+    while next < end {
+        // The highest level whose span begins here and ends in time.
+        let fits = |level: &u32| {
+            let span = 1 << (level * LEVEL_BITS);
+            next % span == 0 && next + span <= end
+        };
+        let level = (0..LEVELS).rev().find(fits).unwrap_or(0);
+        marks.push(day_mark(level, next >> (level * LEVEL_BITS)));
+        next += 1 << (level * LEVEL_BITS);
+    }
+    marks
+}
+
+/// Indexes the messages that were delivered since the last call; at most `max`. Returns how many.
+///
+/// This is done once for a whole transaction, before its commit: FTS5 writes out what it has at every savepoint, and
+/// would write a piece for each message.
+pub(super) fn catch_up(conn: &Connection, max: usize) -> Result<usize, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT m.row, m.signed FROM messages m WHERE m.row > (SELECT row FROM search_progress)
+         ORDER BY m.row LIMIT ?1",
+    )?;
+    let new: Vec<(i64, Vec<u8>)> = rows(query, params![limit(max)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some(&(last, _)) = new.last() else { return Ok(0) };
+    let count = new.len();
+    for (row, bytes) in new {
+        let message = signed(bytes)?;
+        if let Content::Edit { target, .. } | Content::Delete { target } = message.message().content {
+            index_again(conn, target, row)?;
+        }
+        insert(conn, row, message)?;
+    }
+    run(conn, "UPDATE search_progress SET row = ?1", params![last])?;
+    Ok(count)
+}
+
+/// Indexes a message as its author's edits have left it.
+fn insert(conn: &Connection, row: i64, message: SignedMessage) -> Result<(), StoreError> {
+    let content = message.message();
+    let mut marks = vec![author_mark(content.author), conversation_mark(content.conversation)];
+    marks.extend(day_marks((content.label_ms / DAY_MS).min(MAX_DAY)));
+    let mut shown = history::shown(message, 0, 0, false, Vec::new());
+    changes::apply(conn, &mut shown)?;
+    let text = shown.content.as_text().filter(|_| !shown.marks.deleted).unwrap_or_default();
+    run(
+        conn,
+        "INSERT INTO search (rowid, body, marks) VALUES (?1, ?2, ?3)",
+        params![row, text, marks.join(" ")],
+    )?;
+    Ok(())
+}
+
+/// Indexes the message `target` anew, if it was indexed before the change that is in `row`.
+fn index_again(conn: &Connection, target: MessageId, row: i64) -> Result<(), StoreError> {
+    let query = conn.prepare_cached("SELECT row, signed FROM messages WHERE id = ?1 AND row < ?2")?;
+    let found: Vec<(i64, Vec<u8>)> =
+        rows(query, params![target.as_bytes(), row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (row, bytes) in found {
+        run(conn, "DELETE FROM search WHERE rowid = ?1", params![row])?;
+        insert(conn, row, signed(bytes)?)?;
+    }
+    Ok(())
+}
+
+/// Indexes everything that is not yet, in several transactions: an interruption costs one of them.
+pub(super) fn catch_up_all(conn: &Connection) -> Result<(), StoreError> {
+    loop {
+        let transaction = conn.unchecked_transaction()?;
+        let done = catch_up(&transaction, MAX_BATCH)?;
+        transaction.commit()?;
+        if done < MAX_BATCH {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

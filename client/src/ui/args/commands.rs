@@ -1,0 +1,160 @@
+//! What there is to do besides chatting.
+
+use std::path::PathBuf;
+
+use crate::archive::Format;
+use crate::log::MessageId;
+
+/// Messages of each conversation that `client history` shows unless told otherwise.
+const HISTORY_LIMIT: usize = 100;
+
+/// Things to do besides chatting.
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::ui) enum Subcommand {
+    /// Send a message; it waits if nobody is there
+    Send(Send),
+    /// Show what was said, also while a client runs
+    History(History),
+    /// Find messages: words, pre*, "a phrase", from:NAME, in:NAME, after:DATE, before:DATE
+    Search(Search),
+    /// Write what was said into a file
+    Export(Export),
+    /// Verify an export: signatures, and that what can be read is what was signed
+    Verify(Verify),
+    /// Take back what an export holds
+    Import(Import),
+    /// Copy the database, also while a client runs
+    Backup(Backup),
+    /// List whom you know
+    Contacts,
+    /// List the rooms you are in
+    Rooms,
+    /// Give somebody your own name
+    Rename(Rename),
+    /// Show whether a client runs, and what is not delivered yet
+    Status,
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print the man page, or write all of them into a directory
+    Man(Man),
+}
+
+/// Options of `client send`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Send {
+    /// To whom: a name, a key or its beginning, or a room
+    pub(in crate::ui) to: String,
+
+    /// What; - reads it from the standard input
+    #[arg(required = true)]
+    pub(in crate::ui) text: Vec<String>,
+}
+
+/// Options of `client history`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct History {
+    /// With whom: a name, or a key or its beginning [default: everybody]
+    #[arg(long, value_name = "P")]
+    pub(in crate::ui) peer: Option<String>,
+
+    /// The newest N messages of each conversation; 0 for all
+    #[arg(long, value_name = "N", default_value_t = HISTORY_LIMIT)]
+    pub(in crate::ui) limit: usize,
+}
+
+/// Options of `client search`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "DATE is 2026-11-21, 2026-11, 2026, today, yesterday, 3d, 2w or 12h, in UTC; after: includes it, before: does not. Quote phrases for the shell as well: '\"slow river\" from:anna'."
+)]
+pub(in crate::ui) struct Search {
+    /// What to look for
+    #[arg(required = true)]
+    pub(in crate::ui) query: Vec<String>,
+
+    /// At most N messages, newest first
+    #[arg(long, value_name = "N", default_value_t = crate::ui::search::PAGE)]
+    pub(in crate::ui) limit: usize,
+
+    /// Only what arrived before the message with this id
+    #[arg(long, value_name = "ID")]
+    pub(in crate::ui) before: Option<MessageId>,
+}
+
+/// Options of `client export`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Export {
+    /// With whom: a name, a key or its beginning, or the id of a conversation [default: everybody]
+    #[arg(conflicts_with = "all")]
+    pub(in crate::ui) conversation: Option<String>,
+
+    /// Everything; this is the default
+    #[arg(long)]
+    all: bool,
+
+    /// jsonl can be verified and imported; text and html are to be read
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    pub(in crate::ui) format: Format,
+
+    /// Where to, a file that does not exist [default: the standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(in crate::ui) output: Option<PathBuf>,
+
+    /// Replace people, addresses, numbers, links and mentions by words, and cut times to the day; no signatures
+    #[arg(long)]
+    pub(in crate::ui) anonymise: bool,
+}
+
+/// Options of `client verify`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Verify {
+    /// The export, in the format jsonl
+    pub(in crate::ui) file: PathBuf,
+}
+
+/// Options of `client import`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Import {
+    /// The export, in the format jsonl
+    pub(in crate::ui) file: PathBuf,
+
+    /// Leave damaged lines out and go on, instead of stopping at the first
+    #[arg(long)]
+    pub(in crate::ui) skip_damaged: bool,
+}
+
+/// Options of `client backup`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "To go back, end the client, and put the copy in the place of hobnob.db in the data directory, beside the file `identity` that it belongs to; remove hobnob.db-wal and hobnob.db-shm. Copying hobnob.db itself does as well while no client runs, and only then."
+)]
+pub(in crate::ui) struct Backup {
+    /// Where to, a file that does not exist
+    pub(in crate::ui) file: PathBuf,
+}
+
+/// Options of `client completions`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Completions {
+    /// Which
+    #[arg(value_enum)]
+    pub(in crate::ui) shell: clap_complete::Shell,
+}
+
+/// Options of `client man`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Man {
+    /// A directory for the pages of all commands
+    pub(in crate::ui) directory: Option<PathBuf>,
+}
+
+/// Options of `client rename`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Rename {
+    /// Whom: a name, or a key or its beginning
+    pub(in crate::ui) peer: String,
+
+    /// Your name for them; without it theirs shows again
+    #[arg(default_value = "", hide_default_value = true)]
+    pub(in crate::ui) name: String,
+}

@@ -1,0 +1,100 @@
+//! Commands that do one thing and end: what each of them asks the store or the running client.
+
+mod backup;
+mod docs;
+mod export;
+mod history;
+mod import;
+mod rooms;
+mod search;
+mod send;
+
+use std::io::{self, Write};
+
+use common::identity::PeerId;
+
+use super::args::{Args, Subcommand};
+use super::hands::{Hand, Request};
+use super::names::Names;
+use super::{Exit, Fatal};
+use crate::data_dir::DataDir;
+use crate::log::ConversationId;
+use crate::store::{Conversation, Store, StoreError};
+
+/// Carries `command` out.
+pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
+    let dir = DataDir::existing(&args.data_dir()?);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::failed)?;
+    let is_json = args.json;
+    runtime.block_on(Box::pin(async {
+        match command {
+            Subcommand::Send(options) => ask(&dir, send::request(options)?, is_json).await,
+            Subcommand::History(options) => history::print(is_json, options, &dir).await,
+            Subcommand::Search(options) => search::print(is_json, options, &dir).await,
+            Subcommand::Backup(options) => backup::run(is_json, options, &dir).await,
+            Subcommand::Export(options) => export::run(args, options, &dir).await,
+            Subcommand::Verify(options) => import::verify(is_json, &options.file),
+            Subcommand::Import(options) => import::run(is_json, options, &dir).await,
+            Subcommand::Completions(options) => Ok(docs::completions(options)),
+            Subcommand::Man(options) => docs::man(options),
+            Subcommand::Contacts => ask(&dir, Request::Contacts, is_json).await,
+            Subcommand::Rooms => rooms::print(is_json, &dir).await,
+            Subcommand::Rename(options) => {
+                let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
+                ask(&dir, request, is_json).await
+            }
+            Subcommand::Status => ask(&dir, Request::Status, is_json).await,
+        }
+    }))
+}
+
+/// Has a request carried out and prints what came of it.
+async fn ask(dir: &DataDir, request: Request, is_json: bool) -> Result<Exit, Fatal> {
+    let mut hand = Hand::reach(dir).await?;
+    let reply = hand.ask(request).await?;
+    hand.close().await;
+    if reply.exit != Exit::Good {
+        return Err(Fatal { exit: reply.exit, message: reply.text });
+    }
+    print(if is_json { reply.events } else { reply.text + "\n" });
+    Ok(Exit::Good)
+}
+
+/// Prints whole lines; false once nobody reads any more.
+fn print(lines: impl AsRef<str>) -> bool {
+    io::stdout().lock().write_all(lines.as_ref().as_bytes()).is_ok()
+}
+
+/// The conversation that `text` means: its id, a room, or with whom it is.
+fn conversation(
+    text: &str,
+    conversations: &[Conversation],
+    names: &Names,
+    me: PeerId,
+) -> Result<ConversationId, Fatal> {
+    if let Ok(id) = text.parse::<ConversationId>() {
+        return Ok(id);
+    }
+    if let Ok(room) = crate::ui::rooms::find(text, conversations) {
+        return Ok(room);
+    }
+    let peer =
+        text.parse().or_else(|_| names.find(text)).map_err(|error| Fatal::with(Exit::Unclear)(&error))?;
+    let direct = ConversationId::direct(me, peer);
+    let known = conversations.iter().any(|conversation| conversation.id == direct);
+    known.then_some(direct).ok_or_else(|| {
+        Fatal::with(Exit::Unclear)(&format!("nothing was said with {} yet", names.shown(peer)))
+    })
+}
+
+/// Opens the database for reading, beside a client that may run.
+async fn read(dir: &DataDir) -> Result<Store, Fatal> {
+    Store::open_read_only(&dir.database()).await.map_err(|error| match error {
+        StoreError::Missing(path) => {
+            let place = path.parent().unwrap_or(&path).display();
+            Fatal::failed(format!("there is no history in {place} yet"))
+        }
+        error => Fatal::failed(error),
+    })
+}

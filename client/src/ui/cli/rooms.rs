@@ -1,0 +1,29 @@
+//! `client rooms`.
+
+use crate::data_dir::DataDir;
+use crate::net::unix_ms;
+use crate::ui::names::Names;
+use crate::ui::search::title;
+use crate::ui::{Exit, Fatal, json};
+
+/// Lists the rooms that are known here.
+pub(super) async fn print(is_json: bool, dir: &DataDir) -> Result<Exit, Fatal> {
+    let store = super::read(dir).await?;
+    let names = Names::of(&store).await.map_err(Fatal::failed)?;
+    let conversations = store.conversations().await.map_err(Fatal::failed)?;
+    store.close().await;
+    let mut rooms = Vec::new();
+    let mut text = String::new();
+    for it in conversations.iter().filter(|it| it.room.is_some()) {
+        let title = title(it, store.me(), &names);
+        let members: Vec<_> = it.members.iter().map(|(member, _)| names.shown(*member)).collect();
+        text += &format!("{title} [{}] {}\n", &it.id.to_string()[..8], members.join(", "));
+        let members = it.members.iter().map(|(member, _)| member.to_string()).collect();
+        rooms.push(json::Room { conversation: it.id.to_string(), title, members, unread: it.unread });
+    }
+    if rooms.is_empty() {
+        text += "you are in no room\n";
+    }
+    super::print(if is_json { json::write(json::Event::Rooms { rooms }, unix_ms()) } else { text });
+    Ok(Exit::Good)
+}

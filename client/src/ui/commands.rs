@@ -1,0 +1,145 @@
+//! The commands that every front end has: one table, from which the parser, the help and completion are made.
+
+/// What the first argument of a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arg {
+    None,
+    Person,
+    Conversation,
+    Command,
+    Free,
+}
+
+/// A command.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    /// Other names for it.
+    aliases: &'static [&'static str],
+    pub(super) usage: &'static str,
+    pub(super) help: &'static str,
+    pub(super) first: Arg,
+}
+
+const fn spec(name: &'static str, first: Arg, usage: &'static str, help: &'static str) -> Spec {
+    Spec { name, aliases: &[], usage, help, first }
+}
+
+impl Spec {
+    const fn or(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+}
+
+const COMMANDS: &[Spec] = &[
+    spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
+    spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare"),
+    spec("path", Arg::None, "/path", "how each connected person is reached"),
+    spec("history", Arg::Free, "/history [N]", "the last N messages with whom you talk to"),
+    spec(
+        "search",
+        Arg::Free,
+        "/search [WORDS]",
+        "words, pre*, \"a phrase\", from: in: after: before:; none: more",
+    ),
+    spec("msg", Arg::Person, "/msg NAME TEXT", "a message to somebody; \"NAME\" if it has spaces"),
+    spec("reply", Arg::Free, "/reply WHICH TEXT", "answer a message: WHICH counts back from 1, or is its id"),
+    spec("edit", Arg::Free, "/edit WHICH TEXT", "change what you wrote"),
+    spec("delete", Arg::Free, "/delete WHICH", "take back what you wrote"),
+    spec("react", Arg::Free, "/react WHICH SIGN", "a sign beside a message; again: takes it back"),
+    spec("unsent", Arg::None, "/unsent", "your messages that are not delivered"),
+    spec("cancel", Arg::Free, "/cancel [MESSAGE]", "take back one that has gone to nobody; the last"),
+    spec("room", Arg::Free, "/room NAME", "make a room and talk there"),
+    spec("rooms", Arg::None, "/rooms", "your rooms and invitations"),
+    spec("join", Arg::Free, "/join ROOM", "talk in a room from now on; takes its invitation"),
+    spec("invite", Arg::Person, "/invite PEER", "invite somebody into this room"),
+    spec("accept", Arg::None, "/accept", "take the newest invitation"),
+    spec("leave", Arg::None, "/leave", "leave this room"),
+    spec("topic", Arg::Free, "/topic [TEXT]", "what this room is about"),
+    spec("names", Arg::None, "/names", "who is in this room"),
+    spec("remove", Arg::Person, "/remove PEER", "put somebody out of this room"),
+    spec("to", Arg::Conversation, "/to NAME", "talk to somebody from now on"),
+    spec("meet", Arg::None, "/meet", "wait for somebody new"),
+    spec("code", Arg::Free, "/code [CODE]", "a code to say to somebody, or the one they said to you"),
+    spec("name", Arg::Person, "/name PEER [NEWNAME]", "your own name for somebody; none: theirs"),
+    spec("quit", Arg::None, "/quit", "end; so do Ctrl-D and Ctrl-C").or(&["q", "exit"]),
+];
+
+/// The command that is called `name`, in any case of letters.
+pub(super) fn find(name: &str) -> Option<&'static Spec> {
+    let name = name.to_lowercase();
+    COMMANDS.iter().find(|spec| spec.name == name || spec.aliases.contains(&name.as_str()))
+}
+
+/// The commands' names.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|spec| spec.name)
+}
+
+/// What `/help` says.
+pub(super) fn help() -> Vec<String> {
+    let width = COMMANDS.iter().map(|spec| spec.usage.len()).max().unwrap_or(0);
+    let list = COMMANDS.iter().map(|spec| format!("{:width$}  {}", spec.usage, spec.help));
+    let rest = [
+        format!("{:width$}  the text /TEXT as a message", "//TEXT"),
+        "Names may be shortened as long as it is clear who is meant; a key or its beginning does as well."
+            .to_owned(),
+    ];
+    list.chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::args::Args;
+    use clap::CommandFactory;
+
+    /// What the command line has for each command, or why it needs nothing.
+    const PARITY: [(&str, Result<&str, &str>); 26] = [
+        ("help", Ok("help")),
+        ("peers", Ok("contacts")),
+        ("path", Err("a path belongs to a connection that lasts")),
+        ("history", Ok("history")),
+        ("search", Ok("search")),
+        ("msg", Ok("send")),
+        ("reply", Err("refers to what stands on the screen")),
+        ("edit", Err("refers to what stands on the screen")),
+        ("delete", Err("refers to what stands on the screen")),
+        ("react", Err("refers to what stands on the screen")),
+        ("unsent", Err("export tells how far each message got")),
+        ("cancel", Err("refers to what stands on the screen")),
+        ("room", Err("the rest of a room is done where one talks in it")),
+        ("rooms", Ok("rooms")),
+        ("join", Err("the rest of a room is done where one talks in it")),
+        ("invite", Err("the rest of a room is done where one talks in it")),
+        ("accept", Err("the rest of a room is done where one talks in it")),
+        ("leave", Err("the rest of a room is done where one talks in it")),
+        ("topic", Err("the rest of a room is done where one talks in it")),
+        ("names", Err("the rest of a room is done where one talks in it")),
+        ("remove", Err("the rest of a room is done where one talks in it")),
+        ("to", Err("every command names whom it is for")),
+        ("meet", Err("is the flag --meet of a client that stays")),
+        ("code", Err("both people wait while they say it")),
+        ("name", Ok("rename")),
+        ("quit", Err("a command ends by itself")),
+    ];
+
+    /// Lines and the full screen share parser and actions; the command line has a table.
+    #[test]
+    fn what_one_front_end_can_do_all_can() {
+        let mut command_line = Args::command();
+        command_line.build();
+        let listed: Vec<_> = PARITY.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names().collect::<Vec<_>>(), listed);
+        for subcommand in PARITY.iter().filter_map(|(_, there)| there.ok()) {
+            assert!(command_line.find_subcommand(subcommand).is_some(), "there is no client {subcommand}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command_within_a_line_each() {
+        let help = help();
+        assert!(names().all(|name| help.iter().any(|line| line.starts_with(&format!("/{name}")))));
+        assert!(help.iter().all(|line| line.len() <= 100));
+    }
+}

@@ -1,0 +1,171 @@
+//! Carries requests out: with the engine of the running client, or on the store alone.
+
+use common::identity::{Identity, PeerId};
+
+use super::import;
+use super::request::{Reply, Request};
+use crate::engine::{Connected, Engine, EngineError, Person, text_content};
+use crate::log::ConversationId;
+use crate::net::unix_ms;
+use crate::store::{Contact, MessageRow, Store, StoreError};
+use crate::ui::names::Names;
+use crate::ui::news::News;
+use crate::ui::rooms;
+use crate::ui::show::{self, Colour};
+use crate::ui::{Exit, json};
+
+/// Messages that are counted as not delivered; more are told as so many.
+const MAX_COUNTED: usize = 100_000;
+
+/// Who carries requests out.
+#[derive(Debug, Clone)]
+pub(in crate::ui) enum Worker {
+    /// The running client.
+    Running {
+        engine: Engine,
+        /// Its server, as `HOST:PORT#KEY` or `HOST:PORT`.
+        server: String,
+    },
+    /// This process, while no client runs: what is written waits for one.
+    Alone { store: Store, identity: Identity },
+}
+
+impl Worker {
+    /// Does what is asked; an error becomes a reply.
+    pub(in crate::ui) async fn perform(&self, request: Request) -> Reply {
+        let done = match request {
+            Request::Send { to, text } => self.send(&to, &text).await,
+            Request::Rename { peer, name } => self.rename(&peer, &name).await,
+            Request::Contacts => self.contacts().await,
+            Request::Import { owner, entries } => {
+                import::import(self.store(), &owner, entries).await.map_err(failed)
+            }
+            Request::Status => self.status().await,
+        };
+        done.unwrap_or_else(|reply| reply)
+    }
+
+    pub(in crate::ui) fn store(&self) -> &Store {
+        match self {
+            Self::Running { engine, .. } => engine.store(),
+            Self::Alone { store, .. } => store,
+        }
+    }
+
+    async fn send(&self, to: &str, text: &str) -> Result<Reply, Reply> {
+        let names = self.names().await?;
+        let conversations = self.store().conversations().await.map_err(failed)?;
+        // People first: a room can still be meant by its id.
+        let (message, shown) = match (find(&names, to), rooms::find(to, &conversations)) {
+            (Err(_), Ok(room)) => (self.post(room, text).await, to.to_owned()),
+            (peer, _) => {
+                let peer = peer?;
+                let message = match self {
+                    Self::Running { engine, .. } => engine.send(peer, text).await,
+                    Self::Alone { store, identity } => write(store, identity, peer, text).await,
+                };
+                (message, names.shown(peer))
+            }
+        };
+        let message = Box::new(message.map_err(failed)?);
+        let events = json::line(&News::Message { message, is_typed: true }, unix_ms());
+        let when = match self {
+            Self::Running { .. } => "written; sent as soon as you are both here",
+            Self::Alone { .. } => "written; sent when a client runs and you are both here",
+        };
+        Ok(Reply::good(
+            format!("to {}: {when}", common::text::one_line(&shown, common::text::MAX_NAME)),
+            events,
+        ))
+    }
+
+    /// Writes into a room.
+    async fn post(&self, room: ConversationId, text: &str) -> Result<MessageRow, EngineError> {
+        match self {
+            Self::Running { engine, .. } => engine.post(room, text.to_owned().into()).await,
+            Self::Alone { store, identity } => {
+                let content = text_content(text)?;
+                Ok(store.compose(identity, room, &[], content, unix_ms(), rand::random()).await?)
+            }
+        }
+    }
+
+    async fn rename(&self, peer: &str, name: &str) -> Result<Reply, Reply> {
+        let peer = find(&self.names().await?, peer)?;
+        let name = common::text::one_line(name, common::text::MAX_NAME);
+        self.store().rename(peer, &name).await.map_err(failed)?;
+        let text = format!("{} is called {} from now on", peer.short(), self.names().await?.shown(peer));
+        let events = json::line(&News::Info(text.clone()), unix_ms());
+        Ok(Reply::good(text, events))
+    }
+
+    async fn contacts(&self) -> Result<Reply, Reply> {
+        let people = self.people().await.map_err(failed)?;
+        let news = News::Peers { people, current: None };
+        let text = show::lines(&news, &self.names().await?, Colour::Off).unwrap_or_default();
+        Ok(Reply::good(text, json::line(&news, unix_ms())))
+    }
+
+    async fn status(&self) -> Result<Reply, Reply> {
+        let people = self.people().await.map_err(failed)?;
+        let unsent = self.store().unsent(MAX_COUNTED).await.map_err(failed)?.len();
+        let server = match self {
+            Self::Running { server, .. } => Some(server.as_str()),
+            Self::Alone { .. } => None,
+        };
+        let connected = people.iter().filter(|person| person.connected.is_some()).count();
+        let me = self.store().me();
+        let running =
+            server.map_or_else(|| "no client runs".to_owned(), |server| format!("running, server {server}"));
+        let text = format!(
+            "key {me}\n{running}\n{} known, {connected} connected\n{unsent} not delivered yet",
+            people.len()
+        );
+        let status = json::Event::Status {
+            peer: me,
+            running: server.is_some(),
+            server,
+            contacts: people.len(),
+            connected,
+            unsent,
+        };
+        Ok(Reply::good(text, json::write(status, unix_ms())))
+    }
+
+    /// Everybody who is known here.
+    pub(in crate::ui) async fn people(&self) -> Result<Vec<Person>, EngineError> {
+        let nobody = |contact: Contact| Person { contact, online: false, connected: None::<Connected> };
+        match self {
+            Self::Running { engine, .. } => engine.people().await,
+            Self::Alone { store, .. } => Ok(store.contacts().await?.into_iter().map(nobody).collect()),
+        }
+    }
+
+    async fn names(&self) -> Result<Names, Reply> {
+        Names::of(self.store()).await.map_err(failed)
+    }
+}
+
+fn failed(error: impl Into<EngineError>) -> Reply {
+    Reply::failed(Exit::Failed, &error.into())
+}
+
+/// Somebody who is known here, or anybody by the whole key.
+fn find(names: &Names, text: &str) -> Result<PeerId, Reply> {
+    text.parse().or_else(|_| names.find(text)).map_err(|error| Reply::failed(Exit::Unclear, &error))
+}
+
+/// Writes a message that a client will send when it runs.
+async fn write(
+    store: &Store,
+    identity: &Identity,
+    peer: PeerId,
+    text: &str,
+) -> Result<MessageRow, EngineError> {
+    if peer == store.me() {
+        return Err(StoreError::NotMember(peer).into());
+    }
+    let conversation = ConversationId::direct(store.me(), peer);
+    let content = text_content(text)?;
+    Ok(store.compose(identity, conversation, &[peer], content, unix_ms(), rand::random()).await?)
+}

@@ -1,0 +1,96 @@
+//! Searching, as all front ends here do it: what was typed, with its names looked up.
+
+use std::collections::BTreeMap;
+
+use common::identity::PeerId;
+
+use super::names::{ME, NameError, Names};
+use super::rooms;
+use crate::engine::query::{Query, QueryError};
+use crate::log::ConversationId;
+use crate::store::{Conversation, MessageRow, Search, Store, StoreError};
+
+/// Messages of a page.
+pub(super) const PAGE: usize = 20;
+
+/// Why nothing can be searched for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A message that was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// What its conversation is called.
+    pub(super) title: String,
+    pub(super) message: MessageRow,
+}
+
+/// What the user calls conversations.
+#[derive(Debug)]
+pub(super) struct Titles(BTreeMap<ConversationId, String>);
+
+impl Titles {
+    /// The titles of all conversations in `store`.
+    pub(super) async fn of(store: &Store, names: &Names) -> Result<Self, StoreError> {
+        let conversations = store.conversations().await?;
+        let title = |conversation: Conversation| (conversation.id, title(&conversation, store.me(), names));
+        Ok(Self(conversations.into_iter().map(title).collect()))
+    }
+
+    /// What `conversation` is called.
+    pub(super) fn get(&self, conversation: ConversationId) -> String {
+        self.0.get(&conversation).cloned().unwrap_or_else(|| conversation.to_string()[..8].to_owned())
+    }
+}
+
+/// What a conversation is called: by whom it is with.
+pub(super) fn title(conversation: &Conversation, me: PeerId, names: &Names) -> String {
+    if let Some(room) = &conversation.room {
+        return common::text::one_line(&room.name, common::text::MAX_NAME);
+    }
+    let others = conversation.members.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me);
+    others.map(|peer| names.shown(peer)).collect::<Vec<_>>().join(", ")
+}
+
+/// Understands a search that was typed at `now_ms`.
+pub(super) async fn understand(
+    text: &str,
+    names: &Names,
+    store: &Store,
+    now_ms: u64,
+) -> Result<Search, SearchError> {
+    let query = Query::parse(text, now_ms)?;
+    let (me, conversations) = (store.me(), store.conversations().await?);
+    let find = |name: &String| match name.parse() {
+        Ok(peer) => Ok(peer),
+        Err(_) if name.eq_ignore_ascii_case(ME) => Ok(me),
+        Err(_) => names.find(name),
+    };
+    let with = |name: &String| {
+        let room = rooms::find(name, &conversations);
+        room.or_else(|_| find(name).map(|peer| ConversationId::direct(me, peer)))
+    };
+    Ok(Search {
+        terms: query.terms,
+        authors: query.from.iter().map(find).collect::<Result<_, _>>()?,
+        conversations: query.within.iter().map(with).collect::<Result<_, _>>()?,
+        from_ms: query.from_ms,
+        until_ms: query.until_ms,
+        before_arrival: None,
+        limit: PAGE,
+    })
+}
+
+/// Carries a search out.
+pub(super) async fn run(store: &Store, search: Search, names: &Names) -> Result<Vec<Found>, StoreError> {
+    let titles = Titles::of(store, names).await?;
+    let found = |message: MessageRow| Found { title: titles.get(message.conversation), message };
+    Ok(store.search(search).await?.into_iter().map(found).collect())
+}

@@ -1,0 +1,294 @@
+//! What the screen shows and what the keys change: keys and news in, [`Action`]s out. Pure: the time is an
+//! argument, and nothing here knows of threads and terminals.
+
+mod input;
+mod news;
+mod panes;
+#[cfg(test)]
+pub(super) mod tests;
+mod travel;
+
+use common::identity::PeerId;
+
+use super::buffer::Buffer;
+use super::complete::Completion;
+use super::composer::Composer;
+use super::model::Entry;
+use super::overlay::Overlay;
+use super::view::layout::{self, Areas};
+use super::view::message::Look;
+use super::view::theme::Theme;
+use super::zone::Zone;
+use crate::log::{ConversationId, DisplayOrder, MessageId};
+use crate::ui::names::Names;
+use crate::ui::plain::Input;
+
+/// How long a word about something that happened stands at the bottom.
+const NOTICE_MS: u64 = 8_000;
+/// Between two calls for attention.
+const ATTENTION_MS: u64 = 3_000;
+
+/// What is to be done outside.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// For the rest of the program.
+    Input(Input),
+    /// Calls for attention because of this.
+    Attention(String),
+    /// Draws everything anew.
+    Redraw,
+    /// Gives the terminal back to the shell for a while.
+    Suspend,
+}
+
+/// What Enter does with the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Sends it.
+    #[default]
+    New,
+    /// Sends it as an answer to this message.
+    Reply(MessageId),
+    /// Puts it in place of what this message said.
+    Edit(MessageId),
+}
+
+/// A word about something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Notice {
+    pub(super) text: String,
+    pub(super) is_error: bool,
+    until_ms: u64,
+}
+
+/// How the server stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum ServerState {
+    #[default]
+    Connecting,
+    Up,
+    Down,
+}
+
+/// Where and how a [`State`] is shown.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub(super) me: PeerId,
+    pub(super) theme: Theme,
+    pub(super) zone: Zone,
+    pub(super) size: (u16, u16),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) names: Names,
+    my_name: String,
+    pub(super) entries: Vec<Entry>,
+    panes: panes::Panes,
+    pub(super) composer: Composer,
+    pub(super) mode: Mode,
+    completion: Option<Completion>,
+    pub(super) overlay: Option<Overlay>,
+    notice: Option<Notice>,
+    pub(super) server: ServerState,
+    size: (u16, u16),
+    with_members: bool,
+    /// Somebody looks; a terminal that does not tell is taken to be looked at.
+    is_focused: bool,
+    pub(super) zone: Zone,
+    pub(super) theme: Theme,
+    last_attention_ms: u64,
+    actions: Vec<Action>,
+}
+
+impl State {
+    pub(super) fn new(setting: Setting) -> Self {
+        Self {
+            names: Names::new(setting.me),
+            my_name: String::new(),
+            entries: Vec::new(),
+            panes: panes::Panes::default(),
+            composer: Composer::default(),
+            mode: Mode::default(),
+            completion: None,
+            overlay: None,
+            notice: None,
+            server: ServerState::default(),
+            size: setting.size,
+            with_members: false,
+            is_focused: true,
+            zone: setting.zone,
+            theme: setting.theme,
+            last_attention_ms: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// What is to be done now.
+    pub(super) fn poll_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`State::handle_timeout`] wants to be called.
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        self.notice.as_ref().map(|notice| notice.until_ms)
+    }
+
+    /// Returns whether anything changes on the screen.
+    pub(super) fn handle_timeout(&mut self, now_ms: u64) -> bool {
+        let is_over = self.poll_timeout().is_some_and(|until| until <= now_ms);
+        if is_over {
+            self.notice = None;
+        }
+        is_over
+    }
+
+    /// The conversation that is open; `None` for this program's own page.
+    pub(super) fn active(&self) -> Option<&Entry> {
+        let id = self.panes.active()?;
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    pub(super) fn buffer(&self) -> &Buffer {
+        self.panes.current()
+    }
+
+    /// What is unread in a conversation, and whether this user is named there.
+    pub(super) fn unread(&self, id: ConversationId) -> (usize, bool) {
+        self.panes.get(id).map_or((0, false), |buffer| (buffer.unread, buffer.is_mentioned))
+    }
+
+    pub(super) const fn notice(&self) -> Option<&Notice> {
+        self.notice.as_ref()
+    }
+
+    pub(super) fn areas(&self) -> Areas {
+        let (width, height) = self.size;
+        let lines = self.composer.shown(usize::from(width), self.prompt_width()).lines.len();
+        layout::areas(width, height, lines, self.with_members && self.active().is_some())
+    }
+
+    /// What stands before the text.
+    pub(super) fn prompt(&self) -> String {
+        let name = |id| self.buffer().row(id).map_or_else(String::new, |row| self.names.shown(row.author));
+        let prompt = match (self.mode, self.active()) {
+            (Mode::Reply(id), _) => format!("reply to {}> ", name(id)),
+            (Mode::Edit(_), _) => "change> ".to_owned(),
+            (Mode::New, Some(entry)) => format!("{}> ", entry.title),
+            (Mode::New, None) => "> ".to_owned(),
+        };
+        super::text::fit(&prompt, usize::from(self.size.0) / 2)
+    }
+
+    pub(super) fn prompt_width(&self) -> usize {
+        super::text::width(&self.prompt())
+    }
+
+    /// How the messages of the open conversation are shown.
+    pub(super) fn look(&self) -> Look<'_> {
+        let buffer = self.buffer();
+        Look {
+            names: &self.names,
+            zone: &self.zone,
+            theme: self.theme,
+            width: usize::from(self.areas().messages.width),
+            first_unread: buffer.first_unread(),
+            selected: buffer.selected,
+        }
+    }
+
+    fn tell(&mut self, text: String, is_error: bool, now_ms: u64) {
+        self.notice = Some(Notice { text, is_error, until_ms: now_ms + NOTICE_MS });
+    }
+
+    /// Calls for attention, but not all the time.
+    fn call(&mut self, text: String, now_ms: u64) {
+        if now_ms >= self.last_attention_ms + ATTENTION_MS {
+            self.last_attention_ms = now_ms;
+            self.actions.push(Action::Attention(text));
+        }
+    }
+
+    /// Opens a conversation, or this program's page.
+    fn open(&mut self, id: Option<ConversationId>) {
+        if id == self.panes.active() {
+            self.see();
+            return;
+        }
+        let draft = self.composer.take();
+        let draft = if self.mode == Mode::New { draft } else { String::new() };
+        (self.mode, self.completion) = (Mode::New, None);
+        let draft = self.panes.open(id, draft);
+        self.composer.set(draft);
+        let place = self.active().map(Entry::place);
+        self.actions.push(Action::Input(Input::Open(place)));
+        self.see();
+        self.load_if_short();
+    }
+
+    /// What is on the screen has been seen.
+    fn see(&mut self) {
+        if self.is_focused && self.buffer().is_at_newest() {
+            if self.buffer().unread > 0 {
+                self.tell_seen();
+            }
+            self.panes.current_mut().see();
+        }
+    }
+
+    /// What stands in the open conversation was read.
+    fn tell_seen(&mut self) {
+        if let Some(conversation) = self.active().map(|entry| entry.id) {
+            self.actions.push(Action::Input(Input::Seen(conversation)));
+        }
+    }
+
+    /// Asks for older messages.
+    fn load(&mut self) {
+        if self.active().is_some()
+            && let Some(before) = self.panes.current_mut().next_page()
+        {
+            self.ask_page(before);
+        }
+    }
+
+    fn ask_page(&mut self, before: Option<DisplayOrder>) {
+        if let Some(conversation) = self.active().map(|entry| entry.id) {
+            self.actions.push(Action::Input(Input::Page { conversation, before }));
+        }
+    }
+
+    /// Asks for older messages if there is an empty place for them.
+    fn load_if_short(&mut self) {
+        let areas = self.areas();
+        let look = self.look();
+        let height = usize::from(areas.messages.height);
+        let heights = |items: &[_], at: usize| super::view::message::lines(&look, items, at).len();
+        let seen = self.buffer().seen(height, &heights);
+        if seen.items.start == 0 && seen.skipped == 0 {
+            self.load();
+        }
+    }
+
+    /// Runs `work` on the open conversation with the height of the pane and the heights of its items.
+    fn with_heights<T>(
+        &mut self,
+        work: impl FnOnce(&mut Buffer, usize, &dyn Fn(&[super::model::Item], usize) -> usize) -> T,
+    ) -> T {
+        let area = self.areas().messages;
+        let Self { names, zone, theme, panes, .. } = self;
+        let buffer = panes.current_mut();
+        let look = Look {
+            names,
+            zone,
+            theme: *theme,
+            width: usize::from(area.width),
+            first_unread: buffer.first_unread(),
+            selected: None,
+        };
+        let heights =
+            |items: &[super::model::Item], at: usize| super::view::message::lines(&look, items, at).len();
+        work(buffer, usize::from(area.height), &heights)
+    }
+}

@@ -1,0 +1,157 @@
+//! Whole screens, compared with those that were looked at. `HOBNOB_BLESS=1` writes them anew.
+
+use std::path::Path;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::Event;
+use ratatui::style::Color;
+
+use super::theme::Theme;
+use crate::log::{Content, Text};
+use crate::net::Via;
+use crate::store::State as Delivery;
+use crate::ui::news::News;
+use crate::ui::tui::state::State;
+use crate::ui::tui::state::tests::{NOON, id, keys, message, peer, person, said, state};
+
+const HOUR: u64 = 3_600_000;
+
+fn screen(state: &State, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| super::draw(state, frame)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let rows = buffer.content.chunks(usize::from(buffer.area.width));
+    let line = |cells: &[ratatui::buffer::Cell]| {
+        let mut line = String::new();
+        let mut covered = 0;
+        for cell in cells {
+            if covered == 0 {
+                line += cell.symbol();
+            }
+            covered = crate::ui::tui::text::width(cell.symbol()).max(covered).saturating_sub(1);
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    rows.map(line).collect()
+}
+
+#[track_caller]
+fn compare(name: &str, state: &State, (width, height): (u16, u16)) {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ui/tui/view/snapshots").join(format!("{name}.txt"));
+    let now = text(&screen(state, width, height));
+    if std::env::var_os("HOBNOB_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &now).unwrap();
+    }
+    let then = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(now == then, "{name} has changed; it was\n{then}and is\n{now}");
+}
+
+/// A conversation with a bit of everything.
+fn talk(width: u16, height: u16, theme: Theme) -> State {
+    let mut state = state(width, height, theme);
+    said(&mut state, message(2, 1, NOON - 26 * HOUR, "Are you coming to the river?"));
+    said(
+        &mut state,
+        message(
+            1,
+            2,
+            NOON - 25 * HOUR,
+            "Yes, at six, with the boat, if the weather stays as it is now and nobody minds",
+        ),
+    );
+    state.handle_news(News::State { id: id(2), peer: peer(2), state: Delivery::Delivered }, NOON);
+    said(
+        &mut state,
+        message(2, 3, NOON, "日本語 wide, e\u{301} combining,\nand a second line \u{1b}[31mnot red\u{202e}"),
+    );
+    said(&mut state, message(1, 4, NOON, "pending"));
+    let mut answer = message(2, 5, NOON, "Then we meet there");
+    answer.content =
+        Content::Text(Text { reply_to: Some(id(2)), ..Text::from("Then we meet there".to_owned()) });
+    answer.marks.edited = true;
+    answer.marks.reactions =
+        vec![("👍".to_owned(), vec![peer(1), peer(2)]), ("🎉".to_owned(), vec![peer(2)])];
+    said(&mut state, answer);
+    said(&mut state, message(3, 1, NOON, "@Ada look"));
+    state
+}
+
+#[test]
+fn a_conversation_at_the_usual_sizes() {
+    for (width, height) in [(80, 24), (120, 40), (40, 20)] {
+        let mut state = talk(width, height, Theme::Coloured);
+        compare(&format!("talk-{width}x{height}"), &state, (width, height));
+        keys(&mut state, "Alt+m");
+        compare(&format!("members-{width}x{height}"), &state, (width, height));
+    }
+}
+
+#[test]
+fn what_came_while_nobody_looked_stands_below_a_line() {
+    let mut state = talk(80, 24, Theme::Coloured);
+    state.handle_event(Event::FocusLost, NOON);
+    said(&mut state, message(2, 6, NOON, "still there?"));
+    compare("unread", &state, (80, 24));
+}
+
+#[test]
+fn boxes_lie_over_the_rest() {
+    let mut state = talk(80, 24, Theme::Coloured);
+    state.handle_news(News::Help, NOON);
+    compare("help", &state, (80, 24));
+    keys(&mut state, "Esc Ctrl+k c");
+    compare("jump", &state, (80, 24));
+}
+
+#[test]
+fn many_lines_are_written_in_a_composer_that_grows() {
+    let mut state = talk(40, 20, Theme::Coloured);
+    keys(
+        &mut state,
+        "one Alt+Enter two Alt+Enter three _ which _ is _ longer _ than _ the _ screen _ is _ wide",
+    );
+    compare("composer", &state, (40, 20));
+}
+
+#[test]
+fn without_colours_nothing_is_coloured() {
+    let mut state = talk(80, 24, Theme::Plain);
+    compare("talk-80x24", &state, (80, 24));
+    for overlay in ["Alt+m", "Ctrl+k", "Esc Ctrl+r x", "Esc Alt+0 nobody Enter"] {
+        keys(&mut state, overlay);
+        let cells = screen(&state, 80, 24).content;
+        assert!(cells.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset), "{overlay}");
+    }
+}
+
+#[test]
+fn people_keep_their_colours() {
+    let style = |name: &str, via| {
+        let mut state = state(80, 24, Theme::Coloured);
+        state.handle_news(News::Roster(vec![person(2, name, via)]), NOON);
+        said(&mut state, message(2, 1, NOON, "hi"));
+        let screen = screen(&state, 80, 24);
+        let at = screen.content.iter().position(|cell| cell.symbol() == ":").unwrap();
+        screen.content[at + 4].fg
+    };
+    assert_eq!(style("Bob", None), style("Robert", Some(Via::Relay)));
+}
+
+#[test]
+fn no_size_is_too_small_and_no_text_can_break_out() {
+    for (width, height) in [(0, 0), (1, 1), (2, 3), (5, 2), (20, 4), (61, 5), (300, 100)] {
+        let mut state = talk(width, height, Theme::Coloured);
+        for key in ["Alt+m", "F1", "Ctrl+k", "Esc Ctrl+r", "Esc Ctrl+Up", "Esc PageUp", "Alt+End"] {
+            keys(&mut state, key);
+            let cells = screen(&state, width, height).content;
+            assert!(cells.iter().all(|cell| !cell.symbol().chars().any(char::is_control)));
+        }
+    }
+}

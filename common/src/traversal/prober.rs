@@ -1,0 +1,206 @@
+//! Finds out what NAT this machine is behind, once for each network: asks the server's ports how packets look from
+//! there, first from the main socket, and then, if that shows that mappings differ, from a few new ones.
+//!
+//! Drain `poll_transmit`, `poll_released` and `poll_nat`, then read `poll_timeout`, after every input.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::nat::{self, Nat, Sample};
+use super::{Local, TransactionId, Transmit};
+use crate::control::MAX_PROBES;
+use crate::stun::binding;
+
+/// New sockets that are looked at. With the first answers they are ten samples or so: enough to tell a block of ports
+/// from all of them, and its size from twice that.
+const NEW_SOCKETS: usize = 8;
+/// When a request is repeated, counted from the first one.
+const REPEATS_MS: [u64; 3] = [200, 500, 1100];
+/// How long answers are waited for.
+const PATIENCE: Duration = Duration::from_millis(2000);
+
+/// The machine. One for all peers.
+#[derive(Debug)]
+pub struct Prober {
+    tag: u32,
+    rng: StdRng,
+    next_local: u32,
+    servers: Vec<SocketAddr>,
+    round: Option<Round>,
+    nat: Option<Nat>,
+    transmits: VecDeque<Transmit>,
+    released: VecDeque<Local>,
+}
+
+/// How the main socket is connected to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The socket's own port; 0 if that is not known.
+    pub local_port: u16,
+    /// The server's address.
+    pub server: SocketAddr,
+    /// Where the server sees the socket.
+    pub observed: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Round {
+    local_port: u16,
+    asked: Vec<Asked>,
+    began: Instant,
+    repeats: usize,
+    has_new_sockets: bool,
+}
+
+/// One question; in the order in which they were sent.
+#[derive(Debug)]
+struct Asked {
+    id: TransactionId,
+    local: Local,
+    to: SocketAddr,
+    mapped: Option<SocketAddr>,
+}
+
+impl Prober {
+    /// A new prober. `tag` becomes the first four bytes of all its transaction ids, and must differ from every agent's.
+    #[must_use]
+    pub fn new(tag: u32) -> Self {
+        Self {
+            tag,
+            rng: StdRng::seed_from_u64(0),
+            next_local: Local::MAIN.0,
+            servers: Vec::new(),
+            round: None,
+            nat: None,
+            transmits: VecDeque::new(),
+            released: VecDeque::new(),
+        }
+    }
+
+    /// Begins anew at `place`, whose server answers STUN at `probes` too, of which at most [`MAX_PROBES`] are used.
+    /// `seed` feeds the transaction ids.
+    pub fn start(&mut self, now: Instant, seed: u64, place: Place, probes: &[SocketAddr]) {
+        self.end();
+        self.rng = StdRng::seed_from_u64(seed);
+        let Place { local_port, server, observed } = place;
+        self.servers = probes.iter().copied().filter(|probe| probe.is_ipv4() == server.is_ipv4()).collect();
+        self.servers.truncate(MAX_PROBES);
+        let known = Asked { id: [0; 12], local: Local::MAIN, to: server, mapped: Some(observed) };
+        let round = Round { local_port, asked: vec![known], began: now, repeats: 0, has_new_sockets: false };
+        self.round = Some(round);
+        for server in self.servers.clone() {
+            self.ask(Local::MAIN, server);
+        }
+    }
+
+    /// Where STUN is answered.
+    #[must_use]
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
+    fn ask(&mut self, local: Local, to: SocketAddr) {
+        let mut id: TransactionId = self.rng.random();
+        id[..4].copy_from_slice(&self.tag.to_be_bytes());
+        self.transmits.push_back(Transmit { local, to, bytes: binding::request(id).to_vec() });
+        if let Some(round) = &mut self.round {
+            round.asked.push(Asked { id, local, to, mapped: None });
+        }
+    }
+
+    /// Takes in a STUN response that came to `local`.
+    pub fn handle_response(&mut self, now: Instant, local: Local, from: SocketAddr, datagram: &[u8]) {
+        let Some(round) = &mut self.round else { return };
+        let mut open = round.asked.iter_mut().filter(|asked| asked.mapped.is_none());
+        let answer = open.find_map(|asked| {
+            let is_its = asked.local == local && asked.to == from;
+            let mapped = binding::parse_response(datagram, asked.id).filter(|_| is_its)?;
+            Some((asked, mapped))
+        });
+        let Some((asked, mapped)) = answer else { return };
+        asked.mapped = Some(mapped);
+        if round.asked.iter().all(|asked| asked.mapped.is_some()) {
+            self.judge(now);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Some(round) = &mut self.round else { return };
+        if now >= round.began + PATIENCE {
+            return self.judge(now);
+        }
+        if round.next_repeat().is_some_and(|at| at <= now) {
+            round.repeats += 1;
+            for asked in round.asked.iter().filter(|asked| asked.mapped.is_none()) {
+                let bytes = binding::request(asked.id).to_vec();
+                self.transmits.push_back(Transmit { local: asked.local, to: asked.to, bytes });
+            }
+        }
+    }
+
+    /// All answers are there, or will not come.
+    fn judge(&mut self, now: Instant) {
+        let Some(round) = &mut self.round else { return };
+        let nat = nat::classify(&round.samples());
+        if nat.wants_ports() && !round.has_new_sockets && !self.servers.is_empty() {
+            round.has_new_sockets = true;
+            (round.began, round.repeats) = (now, 0);
+            // What was not answered so far does not answer.
+            round.asked.retain(|asked| asked.mapped.is_some());
+            for n in 0..NEW_SOCKETS {
+                self.next_local += 1;
+                self.ask(Local(self.next_local), self.servers[n % self.servers.len()]);
+            }
+            return;
+        }
+        self.nat = Some(nat);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let asked = self.round.take().map(|round| round.asked).unwrap_or_default();
+        self.released.extend(asked.iter().map(|asked| asked.local).filter(|local| *local != Local::MAIN));
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next socket that is not needed any more.
+    pub fn poll_released(&mut self) -> Option<Local> {
+        self.released.pop_front()
+    }
+
+    /// What was found, once.
+    pub fn poll_nat(&mut self) -> Option<Nat> {
+        self.nat.take()
+    }
+
+    /// When [`Prober::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let round = self.round.as_ref()?;
+        let end = round.began + PATIENCE;
+        Some(round.next_repeat().map_or(end, |at| at.min(end)))
+    }
+}
+
+impl Round {
+    fn next_repeat(&self) -> Option<Instant> {
+        REPEATS_MS.get(self.repeats).map(|ms| self.began + Duration::from_millis(*ms))
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let sample = |asked: &Asked| {
+            let local_port = if asked.local == Local::MAIN { self.local_port } else { 0 };
+            asked.mapped.map(|mapped| Sample { local_port, socket: asked.local.0, to: asked.to, mapped })
+        };
+        self.asked.iter().filter_map(sample).collect()
+    }
+}

@@ -1,0 +1,426 @@
+//! Hard NATs: chooses a [`method`](super::method), runs it when plain checks have found nothing, and tries again later
+//! (`docs/protocol.md` §5.4). It owns no path: a hit is an authenticated request, of which the agent makes a path.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Local;
+use super::birthday::{Birthday, mappings_for};
+use super::guess::Guess;
+use super::meet::Meet;
+use super::method::{Method, method};
+use super::nat::{Choice, Class, Nat, PortRange};
+use super::predict::Predict;
+use super::signal::{Aim, Counter, Signal};
+use super::tools::{Order, Output, Tools};
+use crate::stun::binding;
+use crate::stun::check::TransactionId;
+
+/// What plain checks have before anything else is tried: they need a round trip or two from the introduction on.
+const HEAD_START: Duration = Duration::from_millis(200);
+/// What they have if they may well be enough.
+const LONG_HEAD_START: Duration = Duration::from_millis(1200);
+/// Least time between two rounds that the other side begins, and between two of its wishes for many guesses.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
+/// After a hit the new path may take this long to prove itself.
+const HIT_GRACE: Duration = Duration::from_secs(2);
+/// How often somebody who waits for its turn looks whether it has come.
+const TURN_CHECK: Duration = Duration::from_millis(250);
+/// Tries that follow each other at once: of methods that cost few packets, and of those that cost many.
+const QUICK_TRIES: (u32, u32) = (4, 2);
+/// Between those.
+const QUICK_PAUSE: Duration = Duration::from_millis(50);
+/// First wait after those, doubled with each failure: long enough that a NAT has forgotten the many mappings of a dear
+/// try (RFC 4787 REQ-5).
+const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(150));
+/// The longest such wait.
+const MAX_PAUSE: Duration = Duration::from_secs(1800);
+
+/// What is known and done to reach a peer, for people who ask why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Our NAT.
+    pub mine: Nat,
+    /// The peer's.
+    pub theirs: Nat,
+    /// What is done when plain checks find nothing.
+    pub method: Method,
+    /// Tries that found nothing since there was a direct path last.
+    pub failures: u32,
+    /// Packets that this side spent on tries.
+    pub packets: u32,
+}
+
+/// A method's part that this side leads.
+#[derive(Debug)]
+enum Work {
+    None,
+    Predict(Predict),
+    Birthday(Birthday),
+    Meet(Meet),
+}
+
+/// Whether many packets may be sent; one peer at a time may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    None,
+    /// To make so many mappings; looks again then.
+    Wanted {
+        mappings: u32,
+        look_at: Instant,
+    },
+    Held,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Punch {
+    pub(super) tools: Tools,
+    mine: Nat,
+    theirs: Nat,
+    servers: Vec<SocketAddr>,
+    target: Option<SocketAddr>,
+    connected: bool,
+    work: Work,
+    guess: Option<Guess>,
+    turn: Turn,
+    failures: u32,
+    /// Until then it is left to plain checks.
+    plain_until: Option<Instant>,
+    /// When the next try may begin.
+    resume_at: Option<Instant>,
+    /// When the other side last had its way.
+    asked_at: Option<Instant>,
+    /// The round of counters that this side has got to.
+    round: u32,
+}
+
+impl Punch {
+    pub(super) fn new(tag: u32, seed: u64) -> Self {
+        Self {
+            tools: Tools::new(tag, seed),
+            mine: Nat::default(),
+            theirs: Nat::default(),
+            servers: Vec::new(),
+            target: None,
+            connected: false,
+            work: Work::None,
+            guess: None,
+            turn: Turn::None,
+            failures: 0,
+            plain_until: None,
+            resume_at: None,
+            asked_at: None,
+            round: 0,
+        }
+    }
+
+    /// What our own NAT is, and who answers STUN.
+    pub(super) fn set_nat(&mut self, now: Instant, nat: Nat, servers: &[SocketAddr]) {
+        servers.clone_into(&mut self.servers);
+        if self.mine != nat {
+            self.mine = nat;
+            self.afresh(now);
+            self.announce();
+        }
+    }
+
+    /// The peer's endpoint as the server sees it.
+    pub(super) fn set_target(&mut self, now: Instant, target: SocketAddr) {
+        if self.target != Some(target) {
+            self.target = Some(target);
+            // What is under way is aimed at where the peer was.
+            self.stop();
+            self.leave_it_to_plain_checks(now);
+        }
+    }
+
+    fn leave_it_to_plain_checks(&mut self, now: Instant) {
+        self.plain_until = Some(now + HEAD_START);
+        self.afresh(now);
+    }
+
+    /// Something has changed: what failed before may work.
+    fn afresh(&mut self, now: Instant) {
+        self.failures = 0;
+        self.resume_at = Some(self.plain_until.map_or(now, |until| until.max(now)));
+    }
+
+    /// The peers' connection stands: signals pass from now on.
+    pub(super) fn handle_connected(&mut self) {
+        self.connected = true;
+        self.announce();
+    }
+
+    fn announce(&mut self) {
+        if self.connected && self.mine != Nat::default() {
+            self.tools.signal(Signal::Nat(self.mine));
+        }
+    }
+
+    /// The other side says something.
+    pub(super) fn handle_signal(&mut self, now: Instant, signal: &Signal, is_relayed: bool) {
+        match signal {
+            Signal::Nat(nat) if *nat != self.theirs => {
+                self.theirs = *nat;
+                self.afresh(now);
+            }
+            Signal::Aim(aim) if is_relayed => self.handle_aim(now, aim),
+            Signal::Counter(counter) if is_relayed => self.handle_counter(now, *counter),
+            Signal::Nat(_) | Signal::Aim(_) | Signal::Counter(_) => {}
+        }
+    }
+
+    fn handle_aim(&mut self, now: Instant, aim: &Aim) {
+        let Some(target) = self.target else { return };
+        if let Some(range) = aim.range {
+            if !self.may_ask(now) {
+                return;
+            }
+            self.want_turn(now, range);
+        }
+        self.guess = Some(Guess::start(now, target.ip(), aim));
+    }
+
+    /// A guess takes no mapping of an easy NAT, but room for one more remote endpoint. It counts as much on both sides.
+    fn want_turn(&mut self, now: Instant, range: PortRange) {
+        if self.turn == Turn::None {
+            self.turn = Turn::Wanted { mappings: mappings_for(range), look_at: now };
+        }
+    }
+
+    fn may_ask(&mut self, now: Instant) -> bool {
+        let may = self.asked_at.is_none_or(|at| now >= at + ASK_PAUSE);
+        if may {
+            self.asked_at = Some(now);
+        }
+        may
+    }
+
+    fn handle_counter(&mut self, now: Instant, counter: Counter) {
+        if self.round < counter.round
+            && let Method::Meet { theirs, .. } = self.method()
+            && self.may_ask(now)
+        {
+            self.round = counter.round;
+            self.start_meet(now, theirs);
+        }
+        if let Work::Meet(meet) = &mut self.work
+            && meet.round() == counter.round
+        {
+            meet.handle_counter(now, &mut self.tools, counter.port);
+        }
+    }
+
+    fn start_meet(&mut self, now: Instant, step: u16) {
+        if let (Some(target), Some(server)) = (self.target, self.servers.first()) {
+            let meet = Meet::start(now, &mut self.tools, self.round, target.ip(), step, *server);
+            self.work = Work::Meet(meet);
+        }
+    }
+
+    /// Takes in the answer of a STUN server; returns whether it was one that was waited for.
+    pub(super) fn handle_sample(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        id: TransactionId,
+        datagram: &[u8],
+    ) -> bool {
+        if !self.servers.contains(&from) {
+            return false;
+        }
+        let Some(mapped) = binding::parse_response(datagram, id) else { return false };
+        match &mut self.work {
+            Work::Predict(predict) => predict.handle_sample(now, &mut self.tools, id, mapped.port()),
+            Work::Meet(meet) => meet.handle_sample(now, &mut self.tools, id, mapped.port()),
+            Work::None | Work::Birthday(_) => return false,
+        }
+        true
+    }
+
+    /// The peer was heard, which is what all of this is for: everything ends at once, and goes on later if it leads to
+    /// no path.
+    pub(super) fn handle_hit(&mut self, now: Instant) {
+        if self.is_at_work() {
+            self.stop();
+            self.resume_at = Some(now + HIT_GRACE);
+        }
+    }
+
+    /// There is a direct path.
+    pub(super) fn handle_direct(&mut self, now: Instant) {
+        self.stop();
+        self.afresh(now);
+    }
+
+    /// The direct path is lost.
+    pub(super) fn handle_lost(&mut self, now: Instant) {
+        self.leave_it_to_plain_checks(now);
+    }
+
+    fn stop(&mut self) {
+        self.work = Work::None;
+        self.guess = None;
+        self.turn = Turn::None;
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.guess.is_some() || !matches!(self.work, Work::None)
+    }
+
+    /// How many mappings this peer wants to make, if it waits for its turn.
+    pub(super) const fn wants_turn(&self) -> Option<u32> {
+        if let Turn::Wanted { mappings, .. } = self.turn { Some(mappings) } else { None }
+    }
+
+    /// Whether it is sending them.
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn == Turn::Held
+    }
+
+    /// It may.
+    pub(super) fn grant_turn(&mut self, now: Instant) {
+        if self.wants_turn().is_some() {
+            self.turn = Turn::Held;
+            // Whatever waits for it goes on now.
+            self.resume_at = self.resume_at.map(|at| at.min(now));
+        }
+    }
+
+    fn method(&self) -> Method {
+        method(self.mine.class(), self.theirs.class())
+    }
+
+    /// Lets time pass. Without `is_relayed` there is a direct path, and nothing to do.
+    pub(super) fn handle_timeout(&mut self, now: Instant, is_relayed: bool) {
+        if !is_relayed {
+            return;
+        }
+        if let Turn::Wanted { look_at, .. } = &mut self.turn
+            && *look_at <= now
+        {
+            *look_at = now + TURN_CHECK;
+        }
+        if matches!(self.work, Work::None) && self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = self.begin(now);
+        }
+        if self.may_guess()
+            && let Some(guess) = &mut self.guess
+            && !guess.handle_timeout(now, &mut self.tools)
+        {
+            self.guess = None;
+        }
+        let goes_on = match &mut self.work {
+            Work::None => true,
+            Work::Predict(predict) => predict.handle_timeout(now, &mut self.tools),
+            Work::Birthday(birthday) => birthday.handle_timeout(now, &mut self.tools),
+            Work::Meet(meet) => meet.handle_timeout(now, &mut self.tools),
+        };
+        if !goes_on {
+            self.handle_failure(now);
+        }
+        if self.turn == Turn::Held && self.guess.is_none() && !matches!(self.work, Work::Birthday(_)) {
+            self.turn = Turn::None;
+        }
+    }
+
+    fn may_guess(&self) -> bool {
+        self.turn == Turn::Held || self.guess.as_ref().is_some_and(|guess| !guess.is_heavy())
+    }
+
+    fn handle_failure(&mut self, now: Instant) {
+        let (quick_tries, pause) = match self.work {
+            Work::Birthday(_) => (QUICK_TRIES.1, PAUSE.1),
+            Work::None | Work::Predict(_) | Work::Meet(_) => (QUICK_TRIES.0, PAUSE.0),
+        };
+        self.work = Work::None;
+        self.failures += 1;
+        let wait = match self.failures.checked_sub(quick_tries) {
+            None => QUICK_PAUSE,
+            Some(doublings) => (pause * 2u32.pow(doublings.min(10))).min(MAX_PAUSE),
+        };
+        self.resume_at = Some(now + wait);
+    }
+
+    /// Begins a try, if this side has one to begin. Returns when to come again.
+    fn begin(&mut self, now: Instant) -> Option<Instant> {
+        let target = self.target.filter(|_| self.connected)?;
+        match self.method() {
+            Method::Lead(choice) if matches!(self.mine.class(), Class::Hard(_)) => {
+                self.lead(now, target, choice)
+            }
+            Method::Lead(choice) | Method::Both(choice) => {
+                let until = self.plain_until? + (LONG_HEAD_START - HEAD_START);
+                if until > now { Some(until) } else { self.lead(now, target, choice) }
+            }
+            Method::Meet { theirs, .. } => {
+                self.round += 1;
+                self.start_meet(now, theirs);
+                None
+            }
+            Method::Unknown | Method::Plain | Method::Follow | Method::Hopeless(_) => None,
+        }
+    }
+
+    fn lead(&mut self, now: Instant, target: SocketAddr, choice: Choice) -> Option<Instant> {
+        // What has failed is not simply done again.
+        let order = if self.failures.is_multiple_of(2) { Order::HardFirst } else { Order::EasyFirst };
+        match choice {
+            Choice::Counter(step) => {
+                let predict = Predict::start(now, &mut self.tools, target, step, order, &self.servers);
+                self.work = predict.map_or(Work::None, Work::Predict);
+                None
+            }
+            Choice::Random(range) if self.turn == Turn::Held => {
+                self.work = Work::Birthday(Birthday::start(now, &mut self.tools, target, range, order));
+                None
+            }
+            Choice::Random(range) => {
+                self.want_turn(now, range);
+                Some(now + TURN_CHECK)
+            }
+        }
+    }
+
+    /// When [`Punch::handle_timeout`] wants to be called.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        let guess = self.guess.as_ref().filter(|_| self.may_guess()).map(Guess::timeout);
+        let turn = if let Turn::Wanted { look_at, .. } = self.turn { Some(look_at) } else { None };
+        let work = match &self.work {
+            Work::None => self.resume_at,
+            Work::Predict(predict) => Some(predict.timeout()),
+            Work::Birthday(birthday) => Some(birthday.timeout()),
+            Work::Meet(meet) => Some(meet.timeout()),
+        };
+        [guess, turn, work].into_iter().flatten().min()
+    }
+
+    /// Whether the socket is needed.
+    pub(super) fn owns(&self, local: Local) -> bool {
+        match &self.work {
+            Work::None => false,
+            Work::Predict(predict) => predict.owns(local),
+            Work::Birthday(birthday) => birthday.owns(local),
+            Work::Meet(meet) => meet.owns(local),
+        }
+    }
+
+    /// The next thing to be done.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.tools.out.pop_front()
+    }
+
+    pub(super) fn outlook(&self) -> Outlook {
+        Outlook {
+            mine: self.mine,
+            theirs: self.theirs,
+            method: self.method(),
+            failures: self.failures,
+            packets: self.tools.packets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
