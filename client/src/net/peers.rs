@@ -49,17 +49,30 @@ pub(crate) struct Current {
     pub(crate) tcp: Option<tcp::Handle>,
 }
 
-/// A connection being made. Its task ends with it, so that there is never more than one for each peer.
+/// A connection being made. Its task ends with it.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) number: u64,
     pub(crate) side: Side,
-    pub(crate) task: AbortHandle,
+    task: Option<AbortHandle>,
+}
+
+impl Attempt {
+    pub(crate) fn new(number: u64, side: Side, task: AbortHandle) -> Self {
+        Self { number, side, task: Some(task) }
+    }
+
+    /// It is no longer awaited, but goes on.
+    fn release(mut self) {
+        self.task = None;
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -138,6 +151,21 @@ impl Peer {
             return;
         }
         self.redial_at = Some(if standing { now } else { now + PATIENCE });
+    }
+
+    /// Another attempt is awaited from now on. One that was under way ends, unless its early connection is in use, which
+    /// has to learn how its handshake ends.
+    pub(crate) fn start_attempt(&mut self, attempt: Attempt) {
+        if let Some(overtaken) = self.attempt.replace(attempt)
+            && self.current.as_ref().is_some_and(|current| current.attempt == overtaken.number)
+        {
+            overtaken.release();
+        }
+    }
+
+    /// Takes out the early connection of an attempt that has come to nothing.
+    pub(crate) fn take_early(&mut self, attempt: u64) -> Option<Current> {
+        self.current.take_if(|current| current.attempt == attempt)
     }
 
     /// A connection is there.

@@ -62,11 +62,11 @@ impl Driver {
         Reporter { peer: id, attempt: self.attempts, side, inbox: self.outboxes.progress.clone() }
     }
 
-    /// Notes the attempt that was numbered last; one before it ends.
+    /// Notes the attempt that was numbered last.
     fn start_attempt(&mut self, id: PeerId, side: Side, task: AbortHandle) {
-        let attempt = Attempt { number: self.attempts, side, task };
+        let attempt = Attempt::new(self.attempts, side, task);
         if let Some(peer) = self.peers.get(id) {
-            peer.attempt = Some(attempt);
+            peer.start_attempt(attempt);
         }
     }
 
@@ -122,12 +122,11 @@ impl Driver {
             Step::Early(connection) | Step::Complete(connection, _) => {
                 connection.close(VarInt::from_u32(close::REPLACED), b"another connection was faster");
             }
-            Step::Failed(reason) if is_awaited => {
-                peer.attempt = None;
+            Step::Failed(reason) if is_awaited || is_current => {
+                peer.attempt.take_if(|awaited| awaited.number == attempt);
                 peer.is_sought = false;
                 peer.handle_failure(now, side);
-                // Its end is no farewell, and is not to be taken for one when it is reported.
-                let early = peer.current.take_if(|current| current.attempt == attempt);
+                let early = peer.take_early(attempt);
                 debug!(peer = %id.short(), reason, "an attempt failed");
                 if early.is_some() {
                     self.emit(Event::Closed { peer: id, reason: reason.clone() });
@@ -215,10 +214,12 @@ impl Driver {
     ) {
         let Some(peer) = self.peers.get(id) else { return };
         let Some(current) = peer.current.take_if(|current| current.attempt == attempt) else { return };
-        let was_attempt = peer.attempt.take_if(|awaited| awaited.number == attempt).is_some();
+        peer.attempt.take_if(|awaited| awaited.number == attempt);
+        // An attempt that was given up is no farewell.
+        let was_early = *current.handshake.borrow() == Handshake::Early;
         let is_farewell = matches!(error, quinn::ConnectionError::ApplicationClosed(reason)
             if reason.error_code == VarInt::from_u32(close::BYE))
-            || (matches!(error, quinn::ConnectionError::LocallyClosed) && !was_attempt);
+            || (matches!(error, quinn::ConnectionError::LocallyClosed) && !was_early);
         if is_farewell {
             peer.handle_farewell(now);
         } else {

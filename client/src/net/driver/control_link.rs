@@ -225,12 +225,16 @@ impl Driver {
             FailedReason::TooMany => "too many connections are being made",
             FailedReason::Invalid => "the server refused the request",
         };
-        if let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) {
-            let side = attempt.side;
-            if std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline {
-                return;
-            }
-            peer.handle_failure(now, side);
+        let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) else { return };
+        let is_vain_look = std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline;
+        if !is_vain_look {
+            peer.handle_failure(now, attempt.side);
+        }
+        if let Some(early) = peer.take_early(attempt.number) {
+            early.connection.close(VarInt::from_u32(close::REPLACED), b"given up");
+            self.emit(Event::Closed { peer: id, reason: reason.to_owned() });
+        }
+        if !is_vain_look {
             self.emit(Event::Unreachable { peer: id, reason: reason.to_owned() });
         }
     }

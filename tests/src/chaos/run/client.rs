@@ -233,7 +233,8 @@ impl Resident {
         self.diary().delivered.iter().filter(is_line).map(|(_, id)| *id).collect()
     }
 
-    /// How many of `ids` are here.
+    /// How many of `ids` are here at the most: in a room some may still wait for earlier ones of other authors. The
+    /// verdict counts what came of them.
     pub(super) async fn stored(
         &self,
         ids: &[MessageId],
@@ -244,23 +245,30 @@ impl Resident {
         places.extend(room);
         let mut found = 0;
         for place in places {
-            found += self.history(place).await?.iter().filter(|row| ids.contains(&row.id())).count();
+            for row in self.rows(place).await? {
+                found += match row {
+                    HistoryRow::Message(row) => usize::from(ids.contains(&row.id())),
+                    HistoryRow::Gap { waiting, .. } => usize::try_from(waiting).unwrap_or(usize::MAX),
+                };
+            }
         }
         Ok(found)
     }
 
-    /// The conversation, as a user would see it.
-    pub(crate) async fn history(&self, place: ConversationId) -> Result<Vec<MessageRow>, String> {
+    async fn rows(&self, place: ConversationId) -> Result<Vec<HistoryRow>, String> {
         let Some(running) = &self.running else { return Err("a client is not running".to_owned()) };
-        let rows = running.client.engine.history(place, None, WHOLE_HISTORY).await;
-        let rows = rows.map_err(|e| e.to_string())?;
+        running.client.engine.history(place, None, WHOLE_HISTORY).await.map_err(|error| error.to_string())
+    }
+
+    /// The conversation, as a user would see it; an error while something is missing.
+    pub(crate) async fn history(&self, place: ConversationId) -> Result<Vec<MessageRow>, String> {
         let message = |row| match row {
             HistoryRow::Message(row) => Ok(*row),
             HistoryRow::Gap { waiting, missing } => {
                 Err(format!("{}: {waiting} messages wait for {missing}", self.id.short()))
             }
         };
-        rows.into_iter().map(message).collect()
+        self.rows(place).await?.into_iter().map(message).collect()
     }
 }
 
