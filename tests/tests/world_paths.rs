@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::net::Via;
+use client::net::{PathChange, Via};
 use tests::nat::Profile;
 use tests::world::{Access, Client, Home, World};
 
@@ -20,11 +20,22 @@ fn easy() -> Access {
     Access::Nat(Profile::eim_apdf_random())
 }
 
-async fn via(client: &Client, peer: &Client) -> Via {
+async fn path(client: &Client, peer: &Client) -> PathChange {
     let people = client.engine.people().await.expect("the store works");
     let person = people.iter().find(|person| person.contact.peer == peer.id()).expect("a contact");
     let connected = person.connected.as_ref().expect("a connection");
-    connected.path.expect("a connection has a path").via
+    connected.path.expect("a connection has a path")
+}
+
+async fn via(client: &Client, peer: &Client) -> Via {
+    path(client, peer).await.via
+}
+
+/// The round trip over the relay, twice that to the server, was measured.
+async fn assert_relayed(client: &Client, peer: &Client) {
+    let path = path(client, peer).await;
+    let near = Duration::from_millis(95)..Duration::from_millis(125);
+    assert!(path.via == Via::Relay && path.rtt.is_some_and(|rtt| near.contains(&rtt)), "{path:?}");
 }
 
 async fn say(from: &Client, to: &mut Client, text: &str) {
@@ -37,7 +48,7 @@ async fn hard_nats_talk_over_the_relay() {
     let mut world = World::new(3);
     let hard = Access::Nat(Profile::symmetric_random());
     let (_, [alice, mut bob]) = two(&mut world, &hard, &hard).await;
-    assert_eq!(via(&alice, &bob).await, Via::Relay);
+    assert_relayed(&alice, &bob).await;
     say(&alice, &mut bob, "over the relay").await;
 }
 

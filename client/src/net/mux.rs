@@ -77,7 +77,8 @@ pub struct PathChange {
     pub via: Via,
     /// The address that packets go to; `None` for the relay.
     pub remote: Option<SocketAddr>,
-    /// Measured round trip of a direct path.
+    /// Measured round trip: of a direct path the newest, of the relay that of a handshake
+    /// that took it.
     pub rtt: Option<Duration>,
 }
 

@@ -109,6 +109,7 @@ impl Driver {
                 peer.handle_connected();
                 self.lobby.take_if(|wish| wish.paired.is_some_and(|(paired, _)| paired == id));
                 self.install_check_key(id, side, &connection);
+                let rtt = connection.rtt();
                 let state = if early_arrived { Handshake::Complete } else { Handshake::EarlyRejected };
                 if is_current {
                     if let Some(current) = self.peers.get(id).and_then(|peer| peer.current.as_ref()) {
@@ -117,7 +118,7 @@ impl Driver {
                 } else {
                     self.take_over(id, attempt, side, connection, state);
                 }
-                self.socket.with_mux(|mux| mux.handle_connected(now, id));
+                self.socket.with_mux(|mux| mux.handle_connected(now, id, rtt));
             }
             Step::Early(connection) | Step::Complete(connection, _) => {
                 connection.close(VarInt::from_u32(close::REPLACED), b"another connection was faster");

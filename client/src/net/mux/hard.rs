@@ -54,10 +54,13 @@ impl Mux {
         self.peers.get(self.by_id.get(&peer)?).map(|peer| peer.agent.outlook())
     }
 
-    /// The connection to `peer` stands.
-    pub(crate) fn handle_connected(&mut self, now: Instant, peer: PeerId) {
+    /// The connection to `peer` stands; its handshake took round trips of `rtt`.
+    pub(crate) fn handle_connected(&mut self, now: Instant, peer: PeerId, rtt: Duration) {
         let Some(tag) = self.by_id.get(&peer).copied() else { return };
         if let Some(peer) = self.peers.get_mut(&tag) {
+            if peer.primary.is_none() {
+                peer.relayed_rtt = Some(rtt);
+            }
             peer.agent.handle_connected(now);
         }
         self.settle(tag);

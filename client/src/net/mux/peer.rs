@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::address::PEERS;
@@ -42,6 +43,8 @@ pub(super) struct Peer {
     /// The direct path in doubt and the generation that it had.
     pub(super) doubted: Option<(Way, u64)>,
     pub(super) was_direct: bool,
+    /// Round trip over the relay, as the last handshake that took it measured it.
+    pub(super) relayed_rtt: Option<Duration>,
 }
 
 impl Peer {
@@ -61,6 +64,7 @@ impl Peer {
             primary: None,
             doubted: None,
             was_direct: false,
+            relayed_rtt: None,
         }
     }
 
@@ -75,7 +79,7 @@ impl Peer {
             Some(stream) => streams.remote(stream),
             None => Some(way.remote),
         });
-        let rtt = way.and_then(|way| self.agent.rtt(way));
+        let rtt = way.map_or(self.relayed_rtt, |way| self.agent.rtt(way));
         PathChange { peer: self.id, via, remote, rtt }
     }
 
