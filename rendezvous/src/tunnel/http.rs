@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::tunnel::{MAX_BODY_LEN, PATH, PollId};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -79,21 +79,24 @@ async fn answer(
     if request.uri().path() == PATH {
         return websocket(request, upgraded);
     }
-    let Some(id) = PollId::of_path(request.uri().path()) else { return plain(StatusCode::NOT_FOUND) };
+    let Some(id) = PollId::of_path(request.uri().path()) else { return refuse(StatusCode::NOT_FOUND) };
     let Some(polling) = host.polls.get(clock::now(), id, source, inlet) else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE);
+        return refuse(StatusCode::SERVICE_UNAVAILABLE);
     };
     match *request.method() {
         Method::GET => with_body(polling.down().await),
         Method::POST => match up(&polling, request.into_body()).await {
             Ok(()) => with_body(Bytes::new()),
-            Err(Ended) => plain(StatusCode::BAD_REQUEST),
+            Err(Ended) => refuse(StatusCode::BAD_REQUEST),
         },
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED),
+        _ => refuse(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
 async fn up(polling: &Polling, body: Incoming) -> Result<(), Ended> {
+    if body.size_hint().lower() > MAX_BODY_LEN as u64 {
+        return Err(Ended);
+    }
     let body = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_LEN).collect()).await;
     polling.up(body.map_err(|_| Ended)?.map_err(|_| Ended)?.to_bytes()).await
 }
@@ -106,7 +109,7 @@ fn websocket(mut request: Request<Incoming>, upgraded: &Upgraded) -> Answer {
         && has_token(headers, &UPGRADE, "websocket")
         && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket) else {
-        return plain(StatusCode::BAD_REQUEST);
+        return refuse(StatusCode::BAD_REQUEST);
     };
     let accept = derive_accept_key(key.as_bytes());
     // There is one upgrade in a connection, and it ends the requests.
@@ -130,6 +133,13 @@ fn has_token(headers: &HeaderMap, name: &hyper::header::HeaderName, token: &str)
 fn plain(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
+    answer
+}
+
+/// An answer after which the connection ends: whoever is refused is no tunnel, and its place is wanted.
+fn refuse(status: StatusCode) -> Answer {
+    let mut answer = plain(status);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 

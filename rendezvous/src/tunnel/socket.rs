@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use common::address::TUNNELS;
@@ -18,11 +19,13 @@ pub(crate) struct TunnelSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     tunnels: Arc<Tunnels>,
     outlet: Outlet,
+    /// Whether tunnels are asked first the next time: they and UDP take turns, so that neither starves the other.
+    is_tunnels_turn: AtomicBool,
 }
 
 impl TunnelSocket {
     pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, tunnels: Arc<Tunnels>, outlet: Outlet) -> Self {
-        Self { inner, tunnels, outlet }
+        Self { inner, tunnels, outlet, is_tunnels_turn: AtomicBool::new(true) }
     }
 
     /// Takes packets out of tunnels, one a buffer.
@@ -31,7 +34,7 @@ impl TunnelSocket {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
-    ) -> usize {
+    ) -> Poll<io::Result<usize>> {
         let mut count = 0;
         for (buf, meta) in bufs.iter_mut().zip(metas) {
             let Poll::Ready((addr, packet)) = self.outlet.poll(cx) else { break };
@@ -40,7 +43,24 @@ impl TunnelSocket {
             *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
             count += 1;
         }
-        count
+        if count > 0 { Poll::Ready(Ok(count)) } else { Poll::Pending }
+    }
+
+    /// Takes datagrams.
+    fn poll_udp(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = ready!(self.inner.poll_recv(cx, bufs, metas))?;
+        for meta in metas.iter_mut().take(received) {
+            if TUNNELS.tag(meta.addr).is_some() {
+                // No datagram comes from such an address: this one is forged.
+                meta.len = 0;
+            }
+        }
+        Poll::Ready(Ok(received))
     }
 }
 
@@ -66,18 +86,13 @@ impl AsyncUdpSocket for TunnelSocket {
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let tunnelled = self.poll_tunnels(cx, bufs, metas);
-        if tunnelled > 0 {
-            return Poll::Ready(Ok(tunnelled));
+        let is_tunnels_turn = self.is_tunnels_turn.fetch_xor(true, Ordering::Relaxed);
+        let first = if is_tunnels_turn { Self::poll_tunnels } else { Self::poll_udp };
+        let second = if is_tunnels_turn { Self::poll_udp } else { Self::poll_tunnels };
+        match first(self, cx, bufs, metas) {
+            Poll::Pending => second(self, cx, bufs, metas),
+            ready => ready,
         }
-        let received = ready!(self.inner.poll_recv(cx, bufs, metas))?;
-        for meta in metas.iter_mut().take(received) {
-            if TUNNELS.tag(meta.addr).is_some() {
-                // No datagram comes from such an address: this one is forged.
-                meta.len = 0;
-            }
-        }
-        Poll::Ready(Ok(received))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
