@@ -28,7 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn server() -> Server {
     let binds = vec![(Ipv4Addr::LOCALHOST, 0).into()];
     let identity = IdentitySource::Given(Identity::from_seed([200; 32]));
-    let config = rendezvous::Config { binds, bind_tcp: Vec::new(), identity, limits: Limits::default() };
+    let config = rendezvous::Config {
+        binds,
+        bind_tcp: Vec::new(),
+        alt_binds: Vec::new(),
+        identity,
+        limits: Limits::default(),
+    };
     Server::bind(config).await.unwrap()
 }
 

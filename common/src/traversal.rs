@@ -23,6 +23,7 @@ mod predict;
 pub mod prober;
 mod punch;
 pub mod signal;
+pub mod survey;
 pub mod tcp;
 mod tools;
 

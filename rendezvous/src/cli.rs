@@ -49,6 +49,9 @@ struct Settings {
     /// Further TCP address to listen on; repeatable. 0.0.0.0:443 and 0.0.0.0:80 reach clients in networks that let only the web pass
     #[arg(long, value_name = "ADDR:PORT", env = "RENDEZVOUS_BIND_TCP", value_delimiter = ',')]
     bind_tcp: Vec<SocketAddr>,
+    /// Second address for STUN, so that it tells all of what NATs do (RFC 5780): another IP address and another port than a --bind, which then names its own; repeatable, one for each
+    #[arg(long, value_name = "ADDR:PORT", env = "RENDEZVOUS_ALT_BIND", value_delimiter = ',')]
+    alt_bind: Vec<SocketAddr>,
     /// Directory of the server's key [default: the user's data directory]
     #[arg(long, value_name = "DIR", env = "RENDEZVOUS_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -154,12 +157,19 @@ impl Cli {
             ([], binds) | (binds, _) => binds.to_vec(),
         };
         let bind_tcp = if flags.bind_tcp.is_empty() { file.bind_tcp } else { flags.bind_tcp.clone() };
+        let alt_binds = if flags.alt_bind.is_empty() { file.alt_bind } else { flags.alt_bind.clone() };
         let data_dir = match flags.data_dir.clone().or(file.data_dir) {
             Some(dir) => dir,
             None => default_data_dir()?,
         };
         Ok(Options {
-            config: Config { binds, bind_tcp, identity: IdentitySource::DataDir(data_dir), limits },
+            config: Config {
+                binds,
+                bind_tcp,
+                alt_binds,
+                identity: IdentitySource::DataDir(data_dir),
+                limits,
+            },
             log: flags.log.or(file.log).unwrap_or(LogLevel::Info),
             json_log: flags.json_log.or(file.json_log).unwrap_or(false),
         })
@@ -230,10 +240,11 @@ mod tests {
     #[test]
     fn the_file_has_the_names_of_the_flags() {
         let file = File::parse(
-            "bind = ['127.0.0.1:1', '[::1]:2']\nbind-tcp = ['[::]:80']\nlog = 'debug'\nmax-lobby = 7",
+            "bind = ['127.0.0.1:1', '[::1]:2']\nbind-tcp = ['[::]:80']\nalt-bind = ['127.0.0.2:3']\nlog = 'debug'\nmax-lobby = 7",
         )
         .unwrap();
         assert_eq!((file.settings.bind.len(), file.settings.bind_tcp.len()), (2, 1));
+        assert_eq!(file.settings.alt_bind.len(), 1);
         assert_eq!((file.settings.log, file.limits.max_lobby), (Some(LogLevel::Debug), 7));
         for wrong in ["max_lobby = 7", "unheard = 1", "bind = 'x'", "max-lobby = -1", "log = 'loud'", "="] {
             assert!(File::parse(wrong).is_err(), "{wrong}");

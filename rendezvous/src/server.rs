@@ -2,6 +2,7 @@
 //!
 //! All tasks belong to the [`Server`] and end with it.
 
+mod alternates;
 mod bind;
 pub(crate) mod clock;
 mod connection;
@@ -33,6 +34,7 @@ use crate::limits::Limits;
 use crate::tunnel::listener::{self, Host};
 use crate::tunnel::socket::TunnelSocket;
 use crate::tunnel::{self, Inlet, Tunnels};
+use alternates::{Alternates, Placed};
 use bind::Bound;
 use hub::{Hub, HubCounters, Shared};
 use socket::{SharedLimiter, SocketCounters, StunSocket};
@@ -45,6 +47,9 @@ pub struct Config {
     pub binds: Vec<SocketAddr>,
     /// Further TCP addresses.
     pub bind_tcp: Vec<SocketAddr>,
+    /// Second addresses for STUN (RFC 5780), one for each of `binds` at most: another IP address of the same family, and
+    /// another port.
+    pub alt_binds: Vec<SocketAddr>,
     /// Where its key comes from.
     pub identity: IdentitySource,
     /// What it grants.
@@ -80,6 +85,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A second address without a first one.
+    #[error(
+        "{0} has no partner: --alt-bind wants a --bind of the same family, both with an IP address of their own \
+         instead of all addresses, and with different ports"
+    )]
+    Alternate(SocketAddr),
     /// A socket that was handed in does not work.
     #[error("the socket does not work: {0}")]
     Socket(io::Error),
@@ -141,7 +152,7 @@ impl Server {
             IdentitySource::Given(identity) => identity,
             IdentitySource::DataDir(dir) => key::load_or_create(&dir, rand::random())?,
         };
-        let bound = bind::all(&config.binds, &config.bind_tcp)?;
+        let bound = bind::all(&config.binds, &config.bind_tcp, &config.alt_binds)?;
         Self::start(&identity, config.limits, bound)
     }
 
@@ -157,7 +168,8 @@ impl Server {
         Self::with_probes(identity, limits, sockets, Vec::new())
     }
 
-    /// Like [`Server::with_sockets`], with more sockets, `probes`, that answer STUN alone and that clients are told of.
+    /// Like [`Server::with_sockets`], with more sockets, `probes`, that answer STUN alone. Clients are told of those that
+    /// are on a port of their own; if the addresses are as RFC 5780 wants them, all answer for each other.
     ///
     /// # Errors
     /// [`StartError`] if there is no socket in `sockets`, or one does not work.
@@ -179,9 +191,11 @@ impl Server {
         let rate = Rate { per_second: limits.stun_per_second, burst: limits.stun_burst };
         let limiter = SharedLimiter::new(rate);
         let unvalidated = Arc::new(Unvalidated::default());
-        let wrap = |socket| {
+        let (mains, beside) = (placed(sockets)?, placed(probes)?);
+        let wrap = |Placed { addr, socket }| {
+            let alternates = Alternates::of(addr, &mains, &beside);
             let counters = Arc::clone(&socket_counters);
-            StunSocket::new(socket, Arc::clone(&limiter), counters, Arc::clone(&unvalidated))
+            StunSocket::new(socket, alternates, Arc::clone(&limiter), counters, Arc::clone(&unvalidated))
         };
         let tunnels = Arc::new(Tunnels::default());
         let mut inlets = Vec::new();
@@ -190,8 +204,9 @@ impl Server {
             inlets.push(inlet);
             TunnelSocket::new(Arc::new(wrap(socket)), Arc::clone(&tunnels), outlet)
         };
-        let endpoints: Vec<_> = sockets
-            .into_iter()
+        let endpoints: Vec<_> = mains
+            .iter()
+            .cloned()
             .map(with_tunnels)
             .map(|socket| endpoint(identity, socket))
             .collect::<io::Result<_>>()
@@ -203,9 +218,8 @@ impl Server {
         let (stats_in, stats) = watch::channel(CoreStats::default());
         let hub_counters = Arc::new(HubCounters::default());
         let mut core = Core::new(limits, rand::random());
-        let addrs = probes.iter().map(|probe| probe.local_addr()).collect::<io::Result<_>>();
-        core.set_probes(addrs.map_err(StartError::Socket)?);
-        for probe in probes {
+        core.set_probes(told(&mains, &beside));
+        for probe in beside.iter().cloned() {
             probe::serve(&mut listening, wrap(probe));
         }
         let (stop, stopped) = oneshot::channel();
@@ -275,6 +289,22 @@ impl Server {
         let _ = self.stop.send(());
         self.hub.join_next().await;
     }
+}
+
+fn placed(sockets: Vec<Arc<dyn AsyncUdpSocket>>) -> Result<Vec<Placed>, StartError> {
+    let place = |socket: Arc<dyn AsyncUdpSocket>| Ok(Placed { addr: socket.local_addr()?, socket });
+    sockets.into_iter().map(place).collect::<io::Result<_>>().map_err(StartError::Socket)
+}
+
+/// The probes that clients are told of. One that has another's port shows nothing that its neighbour does not.
+fn told(mains: &[Placed], probes: &[Placed]) -> Vec<SocketAddr> {
+    let mut addrs: Vec<SocketAddr> = Vec::new();
+    for addr in probes.iter().map(|probe| probe.addr) {
+        if !mains.iter().any(|main| main.addr.port() == addr.port()) {
+            addrs.push(addr);
+        }
+    }
+    addrs
 }
 
 /// Serves TCP in `tasks`. Connections leave their packets at the endpoint of their address family, since a client goes on

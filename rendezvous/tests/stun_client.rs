@@ -26,7 +26,9 @@ async fn both_families(limits: Limits) -> Server {
         println!("skipped for IPv6: there is none here");
     }
     let identity = IdentitySource::Given(Identity::from_seed([1; 32]));
-    Server::bind(Config { binds, bind_tcp: Vec::new(), identity, limits }).await.unwrap()
+    Server::bind(Config { binds, bind_tcp: Vec::new(), alt_binds: Vec::new(), identity, limits })
+        .await
+        .unwrap()
 }
 
 /// What a program says when asked for the mapped address; `None` if it is not installed.

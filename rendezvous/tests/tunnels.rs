@@ -46,6 +46,7 @@ async fn udp_and_tcp_share_the_port_number() {
     let more = Config {
         binds: vec![loopback()],
         bind_tcp: vec![loopback()],
+        alt_binds: Vec::new(),
         identity: identity.clone(),
         limits: Limits::default(),
     };
@@ -53,6 +54,7 @@ async fn udp_and_tcp_share_the_port_number() {
     let taken = Config {
         binds: vec![loopback()],
         bind_tcp: server.tcp_addrs().to_vec(),
+        alt_binds: Vec::new(),
         identity,
         limits: Limits::default(),
     };

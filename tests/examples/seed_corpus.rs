@@ -18,6 +18,7 @@ use common::relay::Wrapper;
 use common::stream_frame;
 use common::stun::binding;
 use common::stun::check::{self, KEY_LEN, Key, KeyName, Side, Size};
+use common::stun::discovery::{self, Origin};
 use common::traversal::tcp::Offer as TcpOffer;
 
 fn main() -> std::io::Result<()> {
@@ -121,7 +122,8 @@ fn datagrams(addr: SocketAddr) -> std::io::Result<()> {
     let response = check::response(&key, [4; 12], addr);
     write("stun_check", &[request.clone(), response.clone()])?;
     write("agent", &[request.clone(), [request, response.clone()].concat()])?;
-    write("stun_binding", &[binding::request([1; 12]).to_vec(), response])?;
+    let changed = discovery::request([1; 12], Origin::Other, Some(4000));
+    write("stun_binding", &[binding::request([1; 12]).to_vec(), response, changed])?;
 
     let frames: Vec<u8> = Wrapper::default().wrap(SessionId(7), 1, &[0x40; 80], 60).flatten().collect();
     write("relay_frame", &[frames, vec![0; 10]])?;

@@ -16,6 +16,7 @@ use common::relay;
 use common::stream_frame;
 use common::stun::binding;
 use common::stun::check::{self, KEY_LEN, Key, KeyName, Side};
+use common::stun::discovery::{self, Origins};
 use common::traversal::nat::{Allocation, Mapping, Nat, PortRange};
 use common::traversal::signal::{Aim, Counter, Signal};
 use common::traversal::{Agent, Local};
@@ -99,11 +100,24 @@ fn stun_check(data: &[u8]) {
     assert!(check::verify_response(&key(), data).is_none(), "a fuzzer cannot forge an HMAC");
 }
 
+/// The four addresses of an answer for IPv4 (RFC 5780 §6.1), and a FINGERPRINT.
+const MAX_UNPADDED: usize = 76;
+
 fn stun_binding(data: &[u8]) {
     let from = SocketAddr::from(([192, 0, 2, 1], 1000));
     let mut answer = [0; binding::MAX_RESPONSE_LEN];
     let _ = binding::respond(data, from, &mut answer);
     let _ = binding::parse_response(data, [1; 12]);
+    let place = |ip: u8, port: u16| SocketAddr::from(([203, 0, 113, ip], port));
+    let [other_port, other_ip, other] = [(1, 2), (2, 1), (2, 2)].map(|(ip, port)| Some(place(ip, port)));
+    let origins = Origins { asked: place(1, 1), other_port, other_ip, other };
+    let mut answer = [0; discovery::MAX_RESPONSE_LEN];
+    if let Some(response) = discovery::respond(data, from, &origins, &mut answer) {
+        assert_eq!(response.to.ip(), from.ip(), "nobody else is answered");
+        assert!(response.len <= data.len().max(MAX_UNPADDED), "no amplifier");
+    }
+    let _ = discovery::parse(data, [1; 12]);
+    let _ = discovery::request_id(data);
 }
 
 /// Relay frames, several of them cut out of the data, so that halves meet.

@@ -50,6 +50,7 @@ async fn bind(identity: &Identity, port: u16) -> Result<Server, StartError> {
     let config = |binds| Config {
         binds,
         bind_tcp: Vec::new(),
+        alt_binds: Vec::new(),
         identity: IdentitySource::Given(identity.clone()),
         limits: Limits::default(),
     };

@@ -34,6 +34,7 @@ impl Rendezvous {
                 let config = Config {
                     binds: vec![(Ipv4Addr::LOCALHOST, port).into()],
                     bind_tcp: Vec::new(),
+                    alt_binds: Vec::new(),
                     identity: IdentitySource::Given(Identity::from_seed([seed; 32])),
                     limits: Limits::default(),
                 };

@@ -20,14 +20,14 @@ pub const MAX_RESPONSE_LEN: usize = 128;
 /// Relates an answer to its request.
 pub type TransactionId = [u8; 12];
 
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
+pub(super) const BINDING_REQUEST: u16 = 0x0001;
+pub(super) const BINDING_SUCCESS: u16 = 0x0101;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const ATTRIBUTE_HEADER_LEN: usize = 4;
+pub(super) const ATTRIBUTE_HEADER_LEN: usize = 4;
 
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const FINGERPRINT: u16 = 0x8028;
-const FINGERPRINT_LEN: usize = 8;
+pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(super) const FINGERPRINT: u16 = 0x8028;
+pub(super) const FINGERPRINT_LEN: usize = 8;
 /// RFC 8489 §14.7.
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 const FAMILY_IPV4: u8 = 1;
@@ -40,10 +40,8 @@ const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 /// PASSWORD-ALGORITHM, USERHASH, XOR-MAPPED-ADDRESS (RFC 8489 §18.3).
 const UNDERSTOOD: [u16; 11] =
     [0x0001, 0x0006, 0x0008, 0x0009, 0x000a, 0x0014, 0x0015, 0x001c, 0x001d, 0x001e, 0x0020];
-/// RFC 8489 §14.8.
-const UNKNOWN_ATTRIBUTE: u16 = 420;
 /// Unknown attributes that an answer names.
-const MAX_UNKNOWN: usize = 16;
+pub(super) const MAX_UNKNOWN: usize = 16;
 
 /// The answer to `request`, which came from `from`: writes it to `out` and returns its length. `None` if there is
 /// none to give: for anything that is not a well-formed Binding request with RFC 8489's cookie and, if it has a
@@ -62,7 +60,7 @@ pub fn respond(request: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize
     if unknown.is_empty() {
         return success(message.transaction_id, from, contents.fingerprint, out);
     }
-    refusal(&message, &unknown, contents.fingerprint, out)
+    refusal(&message, Refusal::UnknownAttributes(unknown), contents.fingerprint, out)
 }
 
 /// A Binding request without attributes.
@@ -86,34 +84,34 @@ pub fn parse_response(bytes: &[u8], transaction_id: TransactionId) -> Option<Soc
     message
         .attributes()
         .find_map(|attribute| attribute.filter(|attribute| attribute.kind == XOR_MAPPED_ADDRESS))
-        .and_then(|attribute| read_address(attribute.value, &transaction_id))
+        .and_then(|attribute| read_masked_address(attribute.value, &transaction_id))
 }
 
 /// A message whose header is right.
-struct Message<'a> {
+pub(super) struct Message<'a> {
     bytes: &'a [u8],
-    kind: u16,
-    transaction_id: &'a TransactionId,
+    pub(super) kind: u16,
+    pub(super) transaction_id: &'a TransactionId,
 }
 
 /// What the attributes of a message are, by a look at their headers.
-struct Contents {
+pub(super) struct Contents {
     /// Whether the message has a FINGERPRINT; it is right.
-    fingerprint: bool,
+    pub(super) fingerprint: bool,
     /// Whether there is nothing else in it but what may be ignored.
-    plain: bool,
+    pub(super) plain: bool,
 }
 
-struct Attribute<'a> {
-    kind: u16,
-    value: &'a [u8],
+pub(super) struct Attribute<'a> {
+    pub(super) kind: u16,
+    pub(super) value: &'a [u8],
     /// Where its header starts in the message.
     start: usize,
 }
 
 impl<'a> Message<'a> {
     /// RFC 8489 §6.3: the first two bits, the cookie, and a length that is all there is.
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (header, attributes) = bytes.split_first_chunk::<HEADER_LEN>()?;
         let kind = u16::from_be_bytes([header[0], header[1]]);
         let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -123,7 +121,7 @@ impl<'a> Message<'a> {
     }
 
     /// Each attribute in turn; `None` once, at the end, if one of them is longer than the message.
-    fn attributes(&self) -> impl Iterator<Item = Option<Attribute<'a>>> + use<'a> {
+    pub(super) fn attributes(&self) -> impl Iterator<Item = Option<Attribute<'a>>> + use<'a> {
         let bytes = self.bytes;
         let mut start = HEADER_LEN;
         std::iter::from_fn(move || {
@@ -137,7 +135,7 @@ impl<'a> Message<'a> {
     }
 
     /// `None` if the attributes are malformed, or the FINGERPRINT is wrong or not the last (RFC 8489 §14.7).
-    fn contents(&self) -> Option<Contents> {
+    pub(super) fn contents(&self) -> Option<Contents> {
         let mut contents = Contents { fingerprint: false, plain: true };
         for attribute in self.attributes() {
             let attribute = attribute?;
@@ -168,6 +166,11 @@ impl<'a> Attribute<'a> {
     }
 }
 
+/// Whether a server without authentication may answer in spite of such an attribute.
+pub(super) fn is_understood(kind: u16) -> bool {
+    kind >= COMPREHENSION_OPTIONAL || UNDERSTOOD.contains(&kind)
+}
+
 /// The comprehension-required attributes of a request that nobody here knows; `None` if the library finds the
 /// request malformed. What follows a MESSAGE-INTEGRITY is ignored (RFC 8489 §14.5).
 fn unknown_attributes(request: &[u8]) -> Option<UnknownAttributes> {
@@ -178,70 +181,100 @@ fn unknown_attributes(request: &[u8]) -> Option<UnknownAttributes> {
     let mut unknown = UnknownAttributes::default();
     for attribute in message.attributes() {
         let kind = attribute.attribute_type().as_u16();
-        let known = kind >= COMPREHENSION_OPTIONAL || UNDERSTOOD.contains(&kind);
-        if !known && unknown.len() < MAX_UNKNOWN {
+        if !is_understood(kind) && unknown.len() < MAX_UNKNOWN {
             unknown.add(kind);
         }
     }
     Some(unknown)
 }
 
-/// RFC 8489 §6.3.1: error 420, with the attributes in question.
-fn refusal(
+/// Why a request gets an error.
+pub(super) enum Refusal {
+    /// 420: it has attributes that have to be understood and are not (RFC 8489 §6.3.1).
+    UnknownAttributes(UnknownAttributes),
+    /// 400: what it asks for contradicts itself.
+    BadRequest,
+}
+
+impl Refusal {
+    /// RFC 8489 §14.8.
+    const fn code(&self) -> u16 {
+        match self {
+            Self::UnknownAttributes(_) => 420,
+            Self::BadRequest => 400,
+        }
+    }
+}
+
+pub(super) fn refusal(
     message: &Message<'_>,
-    unknown: &UnknownAttributes,
+    refusal: Refusal,
     fingerprint: bool,
     out: &mut [u8],
 ) -> Option<usize> {
     // No reason phrase: the code says it, and the answer stays small.
-    let error = stun_rs::ErrorCode::new(UNKNOWN_ATTRIBUTE, "").ok()?;
+    let error = stun_rs::ErrorCode::new(refusal.code(), "").ok()?;
     let mut answer = StunMessageBuilder::new(BINDING, MessageClass::ErrorResponse)
         .with_transaction_id(LibraryId::from(message.transaction_id))
-        .with_attribute(ErrorCode::new(error))
-        .with_attribute(unknown.clone());
+        .with_attribute(ErrorCode::new(error));
+    if let Refusal::UnknownAttributes(unknown) = refusal {
+        answer = answer.with_attribute(unknown);
+    }
     if fingerprint {
         answer = answer.with_attribute(Fingerprint::default());
     }
     MessageEncoderBuilder::default().build().encode(out, &answer.build()).ok()
 }
 
-fn success(
+pub(super) fn success(
     transaction_id: &TransactionId,
     from: SocketAddr,
     with_fingerprint: bool,
     out: &mut [u8],
 ) -> Option<usize> {
     let ip = from.ip().to_canonical();
-    let address_len = if ip.is_ipv4() { 8 } else { 20 };
+    let address_len = address_len(ip);
     let plain_len = HEADER_LEN + ATTRIBUTE_HEADER_LEN + address_len;
     let len = plain_len + if with_fingerprint { FINGERPRINT_LEN } else { 0 };
     let out = out.get_mut(..len)?;
     write_header(out, BINDING_SUCCESS, len - HEADER_LEN, transaction_id);
     write_attribute(&mut out[HEADER_LEN..], XOR_MAPPED_ADDRESS, address_len);
-    write_address(&mut out[HEADER_LEN + ATTRIBUTE_HEADER_LEN..plain_len], ip, from.port(), transaction_id);
+    let address = &mut out[HEADER_LEN + ATTRIBUTE_HEADER_LEN..plain_len];
+    write_address(address, ip, from.port());
+    mask(address, transaction_id);
     if with_fingerprint {
-        let (message, attribute) = out.split_at_mut(plain_len);
-        write_attribute(attribute, FINGERPRINT, 4);
-        attribute[ATTRIBUTE_HEADER_LEN..].copy_from_slice(&fingerprint(message).to_be_bytes());
+        write_fingerprint(out, plain_len);
     }
     Some(len)
 }
 
-fn write_header(out: &mut [u8], kind: u16, len: usize, transaction_id: &TransactionId) {
+/// Bytes of an address in an attribute (RFC 8489 §14.1).
+pub(super) const fn address_len(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 8 } else { 20 }
+}
+
+/// The last attribute, behind the `len` bytes of a message whose header counts it already.
+pub(super) fn write_fingerprint(out: &mut [u8], len: usize) {
+    let (message, attribute) = out.split_at_mut(len);
+    write_attribute(attribute, FINGERPRINT, 4);
+    attribute[ATTRIBUTE_HEADER_LEN..FINGERPRINT_LEN].copy_from_slice(&fingerprint(message).to_be_bytes());
+}
+
+pub(super) fn write_header(out: &mut [u8], kind: u16, len: usize, transaction_id: &TransactionId) {
     write_attribute(out, kind, len);
     out[4..8].copy_from_slice(&MAGIC_COOKIE);
     out[8..HEADER_LEN].copy_from_slice(transaction_id);
 }
 
 /// A type and a length, which is also how a message's header starts.
-fn write_attribute(out: &mut [u8], kind: u16, len: usize) {
+pub(super) fn write_attribute(out: &mut [u8], kind: u16, len: usize) {
     let len = u16::try_from(len).expect("what is written here is shorter than 64 KiB");
     out[..2].copy_from_slice(&kind.to_be_bytes());
     out[2..4].copy_from_slice(&len.to_be_bytes());
 }
 
-/// RFC 8489 §14.2.
-fn write_address(out: &mut [u8], ip: IpAddr, port: u16, transaction_id: &TransactionId) {
+/// RFC 8489 §14.1; with [`mask`] §14.2.
+pub(super) fn write_address(out: &mut [u8], ip: IpAddr, port: u16) {
     out[0] = 0;
     out[2..4].copy_from_slice(&port.to_be_bytes());
     match ip {
@@ -254,26 +287,30 @@ fn write_address(out: &mut [u8], ip: IpAddr, port: u16, transaction_id: &Transac
             out[4..].copy_from_slice(&ip.octets());
         }
     }
-    mask(out, transaction_id);
 }
 
-fn read_address(value: &[u8], transaction_id: &TransactionId) -> Option<SocketAddr> {
+fn read_masked_address(value: &[u8], transaction_id: &TransactionId) -> Option<SocketAddr> {
     let mut plain = [0; 20];
-    let plain = plain.get_mut(..value.len())?;
+    let plain = plain.get_mut(..value.len()).filter(|plain| plain.len() >= 4)?;
     plain.copy_from_slice(value);
-    let (head, _) = value.split_first_chunk::<4>()?;
     mask(plain, transaction_id);
-    let port = u16::from_be_bytes([plain[2], plain[3]]);
+    read_address(plain)
+}
+
+/// RFC 8489 §14.1.
+pub(super) fn read_address(value: &[u8]) -> Option<SocketAddr> {
+    let (head, address) = value.split_first_chunk::<4>()?;
+    let port = u16::from_be_bytes([head[2], head[3]]);
     let ip: IpAddr = match head[1] {
-        FAMILY_IPV4 => <[u8; 4]>::try_from(&plain[4..]).ok()?.into(),
-        FAMILY_IPV6 => <[u8; 16]>::try_from(&plain[4..]).ok()?.into(),
+        FAMILY_IPV4 => <[u8; 4]>::try_from(address).ok()?.into(),
+        FAMILY_IPV6 => <[u8; 16]>::try_from(address).ok()?.into(),
         _ => return None,
     };
     Some(SocketAddr::new(ip, port))
 }
 
 /// Port and address XOR cookie and transaction id.
-fn mask(value: &mut [u8], transaction_id: &TransactionId) {
+pub(super) fn mask(value: &mut [u8], transaction_id: &TransactionId) {
     let (head, address) = value.split_at_mut(4);
     for (byte, mask) in head[2..].iter_mut().zip(MAGIC_COOKIE) {
         *byte ^= mask;

@@ -22,8 +22,12 @@ pub(super) struct Bound {
     pub(super) listeners: Vec<TcpListener>,
 }
 
-/// Binds both of each of `binds`, and TCP alone on `more_tcp`.
-pub(super) fn all(binds: &[SocketAddr], more_tcp: &[SocketAddr]) -> Result<Bound, StartError> {
+/// Binds both of each of `binds`, TCP alone on `more_tcp`, and for STUN alone what makes `alternates` what RFC 5780 wants.
+pub(super) fn all(
+    binds: &[SocketAddr],
+    more_tcp: &[SocketAddr],
+    alternates: &[SocketAddr],
+) -> Result<Bound, StartError> {
     let mut bound = Bound { sockets: Vec::new(), probes: Vec::new(), listeners: Vec::new() };
     for &addr in binds {
         let (socket, listener) = both(addr)?;
@@ -34,7 +38,43 @@ pub(super) fn all(binds: &[SocketAddr], more_tcp: &[SocketAddr]) -> Result<Bound
         bound.listeners.push(tcp(addr)?);
     }
     bound.probes = probe::bind_beside(&bound.sockets);
+    let mut mains: Vec<_> = bound
+        .sockets
+        .iter()
+        .map(|main| main.local_addr())
+        .collect::<io::Result<_>>()
+        .map_err(StartError::Socket)?;
+    for &alternate in alternates {
+        let partner = mains.iter().position(|main| may_be_alternate(alternate, *main));
+        let main = mains.remove(partner.ok_or(StartError::Alternate(alternate))?);
+        bound.probes.extend(square(main, alternate)?);
+    }
     Ok(bound)
+}
+
+/// Whether `alternate` has another address and another port than `main`, of the same family, and both say which.
+fn may_be_alternate(alternate: SocketAddr, main: SocketAddr) -> bool {
+    let is_given = !alternate.ip().is_unspecified() && !main.ip().is_unspecified();
+    let differs = alternate.ip() != main.ip() && alternate.port() != main.port();
+    is_given && differs && alternate.is_ipv4() == main.is_ipv4()
+}
+
+/// The three sockets beside the one on `main` that RFC 5780 §6.1 asks for.
+fn square(main: SocketAddr, alternate: SocketAddr) -> Result<Vec<Arc<dyn AsyncUdpSocket>>, StartError> {
+    let mut tries = if alternate.port() == 0 { FREE_PORT_TRIES } else { 1 };
+    loop {
+        let other = udp(alternate)?;
+        let port = other.local_addr().map_err(StartError::Socket)?.port();
+        tries -= 1;
+        match udp(SocketAddr::new(main.ip(), port)) {
+            Ok(other_port) => {
+                let other_ip = udp(SocketAddr::new(alternate.ip(), main.port()))?;
+                return Ok(vec![other, other_port, other_ip]);
+            }
+            Err(StartError::InUse(_)) if tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn both(addr: SocketAddr) -> Result<(Arc<dyn AsyncUdpSocket>, TcpListener), StartError> {

@@ -11,10 +11,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use common::demux::{self, Kind};
-use common::stun::binding;
+use common::stun::discovery;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
+use super::alternates::Alternates;
 use super::clock;
 use super::unvalidated::Unvalidated;
 use crate::core::{Bucket, Rate, Source};
@@ -43,16 +44,18 @@ pub(super) struct StunSocket {
     limiter: Arc<SharedLimiter>,
     counters: Arc<SocketCounters>,
     unvalidated: Arc<Unvalidated>,
+    alternates: Alternates,
 }
 
 impl StunSocket {
     pub(super) fn new(
         inner: Arc<dyn AsyncUdpSocket>,
+        alternates: Alternates,
         limiter: Arc<SharedLimiter>,
         counters: Arc<SocketCounters>,
         unvalidated: Arc<Unvalidated>,
     ) -> Self {
-        Self { inner, limiter, counters, unvalidated }
+        Self { inner, limiter, counters, unvalidated, alternates }
     }
 
     /// Answers what is STUN in a receive buffer and leaves only QUIC in it.
@@ -75,20 +78,20 @@ impl StunSocket {
     }
 
     fn stun(&self, limiter: &mut Limiter, now: Instant, datagram: &[u8], meta: &RecvMeta) {
-        let mut answer = [0; binding::MAX_RESPONSE_LEN];
-        let Some(len) = binding::respond(datagram, meta.addr, &mut answer) else {
+        let mut answer = [0; discovery::MAX_RESPONSE_LEN];
+        let origins = self.alternates.origins(meta.dst_ip);
+        let Some(response) = discovery::respond(datagram, meta.addr, &origins, &mut answer) else {
             self.counters.stun_ignored.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let transmit = Transmit {
-            destination: meta.addr,
-            ecn: None,
-            contents: &answer[..len],
-            segment_size: None,
+        let (socket, src_ip) = match self.alternates.socket(response.from) {
+            Some(socket) => (socket, self.alternates.shared_ip(response.from, meta.dst_ip)),
             // From the address that was asked, or the answer would not pass the asker's NAT.
-            src_ip: meta.dst_ip,
+            None => (&self.inner, meta.dst_ip),
         };
-        let sent = limiter.allows(now, meta.addr) && self.inner.try_send(&transmit).is_ok();
+        let contents = &answer[..response.len];
+        let transmit = Transmit { destination: response.to, ecn: None, contents, segment_size: None, src_ip };
+        let sent = limiter.allows(now, meta.addr) && socket.try_send(&transmit).is_ok();
         let counter = if sent { &self.counters.stun_answered } else { &self.counters.stun_dropped };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -30,7 +30,9 @@ pub(crate) async fn server() -> Server {
 
 pub(crate) async fn server_with(limits: Limits) -> Server {
     let identity = IdentitySource::Given(Identity::from_seed([200; 32]));
-    Server::bind(Config { binds: vec![loopback()], bind_tcp: Vec::new(), identity, limits }).await.unwrap()
+    let config =
+        Config { binds: vec![loopback()], bind_tcp: Vec::new(), alt_binds: Vec::new(), identity, limits };
+    Server::bind(config).await.unwrap()
 }
 
 pub(crate) fn quic(identity: &Identity, alpn: &[u8]) -> ClientConfig {
