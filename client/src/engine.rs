@@ -5,11 +5,13 @@
 
 mod contacts;
 mod conversations;
+pub mod echo;
 mod mesh;
 pub mod query;
 mod run;
 mod session;
 mod signals;
+pub mod why;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,9 @@ use crate::net::{self, Net, PathChange, Route, ServerError, ServerTarget, Surrou
 use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
 
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
+use echo::Wish;
+pub use echo::{PingError, Pong};
+pub use why::Why;
 
 /// Events that wait for a front end. One that does not read holds the engine up, never loses an event.
 const QUEUE_LEN: usize = 1024;
@@ -226,11 +231,17 @@ pub struct Connected {
 }
 
 /// What the engine's task knows of peers now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 struct Live {
     online: bool,
     /// The words of a complete connection.
     words: Option<String>,
+    /// Since when packets have taken the path that they take, in Unix time in milliseconds.
+    since_ms: Option<u64>,
+    /// Why they were not reached the last time.
+    trouble: Option<String>,
+    /// Where to ask for a round trip over it.
+    pings: Option<mpsc::Sender<Wish>>,
 }
 
 type LivePeers = BTreeMap<PeerId, Live>;
@@ -365,6 +376,29 @@ impl Engine {
         let code: Code = code.parse()?;
         self.net.claim_code(code).await;
         Ok(())
+    }
+
+    /// How packets for `peer` travel, and why no better way.
+    pub async fn why(&self, peer: PeerId) -> Why {
+        let live = self.live.borrow().get(&peer).cloned().unwrap_or_default();
+        let insight = self.net.insight(peer).await.filter(|_| live.words.is_some());
+        Why { peer, insight, since_ms: live.since_ms, online: live.online, trouble: live.trouble }
+    }
+
+    /// Whether there is a proven connection to `peer`.
+    #[must_use]
+    pub fn is_connected(&self, peer: PeerId) -> bool {
+        self.live.borrow().get(&peer).is_some_and(|live| live.pings.is_some())
+    }
+
+    /// Asks `peer` for an answer, over whatever path packets take, and waits for it up to three seconds.
+    ///
+    /// # Errors
+    /// [`PingError`].
+    pub async fn ping(&self, peer: PeerId) -> Result<Pong, PingError> {
+        let pings = self.live.borrow().get(&peer).and_then(|live| live.pings.clone());
+        let rtt = echo::ask(&pings.ok_or(PingError::NotConnected)?).await?;
+        Ok(Pong { rtt, path: self.net.path(peer) })
     }
 
     /// Connects to `peer` by key.

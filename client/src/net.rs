@@ -9,6 +9,7 @@ mod clock;
 mod congestion;
 mod driver;
 mod handshake;
+mod insight;
 pub mod links;
 mod mux;
 mod news;
@@ -39,7 +40,9 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use change::Changes;
+pub(crate) use clock::now;
 pub use clock::unix_ms;
+pub use insight::Insight;
 pub use mux::{PathChange, Via};
 pub use portmap::PortMapping;
 pub use server::{ParseServerError, ServerError, ServerTarget, Tried};
@@ -207,6 +210,7 @@ enum Command {
     Candidates { peer: PeerId, addrs: Vec<SocketAddr> },
     TcpOffer { peer: PeerId, offer: Offer },
     Disconnect(PeerId),
+    Insight(PeerId, oneshot::Sender<Option<Insight>>),
     OfferCode(Secret),
     ClaimCode(Code),
     Shutdown(oneshot::Sender<()>),
@@ -319,7 +323,7 @@ impl Net {
 
     /// The peer's [`Link::signals`] has said this: what its side of the traversal wants of ours.
     pub fn handle_signal(&self, peer: PeerId, signal: &Signal) {
-        let now = clock::now();
+        let now = now();
         self.socket.with_mux(|mux| mux.handle_signal(now, peer, signal));
     }
 
@@ -333,6 +337,13 @@ impl Net {
     #[must_use]
     pub fn outlook(&self, peer: PeerId) -> Option<Outlook> {
         self.socket.with_mux(|mux| mux.outlook(peer))
+    }
+
+    /// Why packets for `peer` travel as they do; `None` if it is not connected.
+    pub async fn insight(&self, peer: PeerId) -> Option<Insight> {
+        let (reply, insight) = oneshot::channel();
+        self.command(Command::Insight(peer, reply)).await;
+        insight.await.ok()?
     }
 
     /// Addresses other than those that the server sees at which peers may reach our sockets, as they are and as they

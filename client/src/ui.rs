@@ -18,6 +18,7 @@ mod line;
 mod names;
 mod news;
 mod out;
+mod ping;
 mod plain;
 mod rooms;
 mod search;
@@ -27,6 +28,8 @@ mod start;
 mod terminal;
 mod time;
 mod tui;
+mod why;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -14,6 +14,7 @@
 mod address;
 mod allowance;
 mod birthday;
+pub mod cause;
 mod guess;
 mod meet;
 pub mod method;
@@ -37,8 +38,9 @@ use rand::{RngExt, SeedableRng};
 use crate::stun::binding;
 use crate::stun::check::{self, Claim, Key, KeyName, Size, TransactionId};
 pub use address::{may_check, tier};
-use allowance::Allowance;
+pub use allowance::Allowance;
 pub use birthday::MAX_MAPPINGS;
+use cause::Access;
 use nat::Nat;
 pub use path::Tier;
 use path::{Miss, Path};
@@ -138,6 +140,9 @@ pub struct Agent {
     answers: (Option<Instant>, u32),
     unproven: Allowance,
     punch: Punch,
+    /// Plain checks that were sent, and answers to any.
+    checks: u32,
+    answered: u32,
     /// Sockets of this agent that are open.
     sockets: BTreeSet<Local>,
     transmits: VecDeque<Transmit>,
@@ -160,6 +165,8 @@ impl Agent {
             answers: (None, 0),
             unproven: Allowance::new(UNPROVEN_BURST, UNPROVEN_INTERVAL),
             punch: Punch::new(tag, seed),
+            checks: 0,
+            answered: 0,
             sockets: BTreeSet::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -218,6 +225,12 @@ impl Agent {
         self.handle_timeout(now);
     }
 
+    /// What gets out of our network.
+    pub fn set_access(&mut self, now: Instant, access: Access) {
+        self.punch.set_access(access);
+        self.handle_timeout(now);
+    }
+
     /// The connection to the peer stands: [`Event::Signal`]s reach its agent from now on.
     pub fn handle_connected(&mut self, now: Instant) {
         self.punch.handle_connected();
@@ -252,7 +265,14 @@ impl Agent {
     /// What is known and done to reach the peer.
     #[must_use]
     pub fn outlook(&self) -> Outlook {
-        self.punch.outlook()
+        let is_probing = self.paths.iter().any(Path::is_new);
+        let outlook = self.punch.outlook();
+        Outlook {
+            checks: self.checks,
+            answered: self.answered,
+            is_trying: outlook.is_trying || is_probing,
+            ..outlook
+        }
     }
 
     fn insert(&mut self, path: Path) {
@@ -371,6 +391,7 @@ impl Agent {
         }
         let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
         path.handle_answer(now, id, last_sent);
+        self.answered = self.answered.saturating_add(1);
         self.events.push_back(Event::Answered(way.remote));
         true
     }
@@ -389,6 +410,7 @@ impl Agent {
                 let mut id: TransactionId = self.rng.random();
                 id[..4].copy_from_slice(&self.tag.to_be_bytes());
                 path.handle_check(now, id, key.name, last_sent);
+                self.checks = self.checks.saturating_add(1);
                 let Way { local, remote } = path.way;
                 self.transmits.push_back(Transmit {
                     local,

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::BytesMut;
-use client::engine::wire::{AimFrame, Candidates, CounterFrame, Hello, NatFrame, ToPeer};
+use client::engine::echo::Echo;
+use client::engine::wire::{AccessFrame, AimFrame, Candidates, CounterFrame, Hello, NatFrame, ToPeer};
 use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
@@ -77,14 +78,16 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
 
 /// Between peers, but for what they say.
 fn peers(addr: SocketAddr) -> std::io::Result<()> {
-    let to_peer: [ToPeer; 6] = [
+    let to_peer: [ToPeer; 7] = [
         Hello { name: "Zoë".to_owned(), features: Vec::new() }.into(),
         Candidates { addrs: vec![addr] }.into(),
         NatFrame { mapping: 4, allocation: 3, step: 0, range: (1024, 2047) }.into(),
         AimFrame { ports: vec![1, 2], range: Some((1024, 2047)) }.into(),
         CounterFrame { round: 1, port: 5000 }.into(),
+        AccessFrame { udp: 2, tcp: 1 }.into(),
         TcpOffer { round: 1, addrs: vec![addr] }.into(),
     ];
+    write("echo", &[Echo::Request(7), Echo::Answer(7)].map(|echo| echo.to_bytes().to_vec()))?;
     write("to_peer", &to_peer.map(|frame| frame.to_bytes().to_vec()))
 }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use client::engine::echo::Echo;
 use client::engine::wire::ToPeer;
 use client::log::wire::LogFrame;
 use client::log::{Content, SignedMessage};
@@ -25,7 +26,7 @@ use common::traversal::{Agent, Local};
 pub type Target = fn(&[u8]);
 
 /// All of them, with the names of their fuzz targets and folders of the corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("to_server", frames::<ToServer>),
     ("to_client", frames::<ToClient>),
     ("to_peer", frames::<ToPeer>),
@@ -37,6 +38,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("relay_frame", relay_frame),
     ("stream_frame", packets_on_a_stream),
     ("agent", agent),
+    ("echo", echo),
     ("text", text),
 ];
 
@@ -73,6 +75,13 @@ fn frames<M: Message + PartialEq + std::fmt::Debug>(data: &[u8]) {
         }
     }
     assert!(pieces == decoded.len(), "pieces give the same frames as the whole");
+}
+
+/// A datagram between peers: whatever is understood is exactly what is sent.
+fn echo(data: &[u8]) {
+    if let Some(echo) = Echo::parse(data) {
+        assert_eq!(echo.to_bytes().as_ref(), data);
+    }
 }
 
 /// A signed message: whatever decodes is exactly what encodes.

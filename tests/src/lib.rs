@@ -11,4 +11,5 @@ pub mod fuzz;
 pub mod lab;
 pub mod nat;
 pub mod simnet;
+pub mod tcp_duel;
 pub mod world;

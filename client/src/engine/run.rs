@@ -13,8 +13,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
+use super::echo::{MAX_WISHES, Wish};
 use super::session::{self, Labelled, Report, SessionNumber};
-use super::{Event, LivePeers, mesh, route_setting};
+use super::{Event, Live, LivePeers, mesh, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Link, Net, Route, ServerTarget, Via};
@@ -47,6 +48,8 @@ pub(super) struct Context {
 struct Session {
     number: SessionNumber,
     task: AbortHandle,
+    /// Whoever wants to know how long a round trip takes.
+    pings: mpsc::Sender<Wish>,
     greeted: bool,
     /// They looked for us, and neither the user, the lobby nor a code for them.
     is_caller: bool,
@@ -159,7 +162,13 @@ impl Engine {
             net::Event::Connected(link) => self.start_session(link),
             net::Event::Closed { peer, reason } => self.end_session(peer, reason).await,
             net::Event::Path(change) => self.show_path(change.peer).await,
-            net::Event::Unreachable { peer, reason } => self.emit(Event::Unreachable { peer, reason }).await,
+            net::Event::Unreachable { peer, reason } => {
+                if self.contacts.contains(peer) {
+                    let trouble = Some(reason.clone());
+                    self.live.send_modify(|live| live.entry(peer).or_default().trouble = trouble);
+                }
+                self.emit(Event::Unreachable { peer, reason }).await;
+            }
             net::Event::Paired(peer) => {
                 self.paired = Some(peer);
                 self.emit(Event::Paired { peer }).await;
@@ -256,6 +265,7 @@ impl Engine {
         let (reports, mut queue) = mpsc::channel(QUEUE_LEN);
         let labelled = self.reports.clone();
         let context = self.context.clone();
+        let (pings, wishes) = mpsc::channel(MAX_WISHES);
         let task = self.tasks.spawn(async move {
             let forward = async {
                 while let Some(report) = queue.recv().await {
@@ -263,9 +273,9 @@ impl Engine {
                     let _ = labelled.send((peer, number, report)).await;
                 }
             };
-            tokio::join!(session::run(context, link, reports), forward);
+            tokio::join!(session::run(context, link, reports, wishes), forward);
         });
-        let session = Session { number, task, greeted: false, is_caller, path: None };
+        let session = Session { number, task, pings, greeted: false, is_caller, path: None };
         if let Some(old) = self.sessions.insert(peer, session) {
             old.task.abort();
         }
@@ -277,7 +287,8 @@ impl Engine {
         let is_contact = self.contacts.contains(peer);
         self.live.send_modify(|live| {
             if is_contact {
-                live.entry(peer).or_default().words = None;
+                let entry = live.entry(peer).or_default();
+                *entry = Live { online: entry.online, trouble: Some(reason.clone()), ..Live::default() };
             } else {
                 live.remove(&peer);
             }
@@ -297,6 +308,8 @@ impl Engine {
                     return;
                 };
                 let is_caller = session.is_caller;
+                let pings = session.pings.clone();
+                self.live.send_modify(|live| live.entry(peer).or_default().pings = Some(pings));
                 if !std::mem::replace(&mut session.greeted, true)
                     && let Err(error) = self.handle_greeted(peer, is_caller, name, words).await
                 {
@@ -358,6 +371,8 @@ impl Engine {
         let Some(path) = self.context.net.path(peer) else { return };
         let Some(session) = self.sessions.get_mut(&peer).filter(|session| session.greeted) else { return };
         if session.path.replace((path.via, path.remote)) != Some((path.via, path.remote)) {
+            let now_ms = (self.context.wall_clock)();
+            self.live.send_modify(|live| live.entry(peer).or_default().since_ms = Some(now_ms));
             self.emit(Event::Path(path)).await;
         }
     }

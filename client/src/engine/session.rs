@@ -10,6 +10,7 @@ use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarIn
 use tokio::sync::{mpsc, watch};
 
 use super::Event;
+use super::echo::{self, Wish};
 use super::run::Context;
 use super::signals;
 use super::wire::{Candidates, Hello, MAX_CANDIDATES, StreamKind, ToPeer};
@@ -48,10 +49,15 @@ enum SessionError {
 }
 
 /// Serves `link` until its connection ends. Reports are labelled by the caller's channel.
-pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Report>) {
+pub(super) async fn run(
+    context: Context,
+    link: Link,
+    reports: mpsc::Sender<Report>,
+    mut pings: mpsc::Receiver<Wish>,
+) {
     loop {
         let began = *link.handshake.borrow();
-        match serve(&context, &link, &reports).await {
+        match serve(&context, &link, &reports, &mut pings).await {
             Err(SessionError::EarlyRejected) => {}
             // The streams break before the handshake's outcome is known.
             Ok(()) | Err(SessionError::Connection)
@@ -77,7 +83,12 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
     }
 }
 
-async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -> Result<(), SessionError> {
+async fn serve(
+    context: &Context,
+    link: &Link,
+    reports: &mpsc::Sender<Report>,
+    pings: &mut mpsc::Receiver<Wish>,
+) -> Result<(), SessionError> {
     let [control, log] = streams(&link.connection, link.side).await?;
     let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
     let exchange = Exchange {
@@ -101,9 +112,17 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
             Err(error) => Err(sort(link, &error)),
         },
         () = forward => Ok(()),
+        ended = echo(link, pings) => ended,
         ended = refuse_streams(&link.connection) => Err(ended),
         () = early_rejected(link.handshake.clone()) => Err(SessionError::EarlyRejected),
     }
+}
+
+/// Pings, as soon as the peer is proven.
+async fn echo(link: &Link, pings: &mut mpsc::Receiver<Wish>) -> Result<(), SessionError> {
+    complete(link).await?;
+    echo::serve(&link.connection, pings).await;
+    Err(SessionError::Connection)
 }
 
 /// Whose fault an error of the log stream was.
@@ -277,6 +296,7 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
         ToPeer::TcpOffer(offer) => context.net.handle_tcp_offer(link.peer, offer).await,
         ToPeer::Nat(frame) => context.net.handle_signal(link.peer, &signals::nat(&frame)),
         ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
+        ToPeer::Access(frame) => context.net.handle_signal(link.peer, &signals::access(&frame)),
         ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
     }
 }

@@ -1,15 +1,17 @@
 //! Signals of the traversal agents as frames between peers, and back (`docs/protocol.md` §6.3).
 
 use common::traversal::Signal;
+use common::traversal::cause::{Access, Passes};
 use common::traversal::nat::{Allocation, Mapping, Nat, PortRange};
 use common::traversal::signal::{Aim, Counter, MAX_AIMED};
 
-use super::wire::{AimFrame, CounterFrame, NatFrame, ToPeer};
+use super::wire::{AccessFrame, AimFrame, CounterFrame, NatFrame, ToPeer};
 
 /// The frame that carries `signal`.
 pub(super) fn to_frame(signal: Signal) -> ToPeer {
     match signal {
         Signal::Nat(nat) => from_nat(nat).into(),
+        Signal::Access(Access { udp, tcp }) => AccessFrame { udp: digit(udp), tcp: digit(tcp) }.into(),
         Signal::Aim(Aim { ports, range }) => {
             AimFrame { ports, range: range.map(|range| (range.first, range.last)) }.into()
         }
@@ -50,6 +52,24 @@ pub(super) fn nat(frame: &NatFrame) -> Signal {
         _ => Allocation::Unknown,
     };
     Signal::Nat(Nat { mapping, allocation })
+}
+
+const fn digit(passes: Passes) -> u8 {
+    match passes {
+        Passes::Unknown => 0,
+        Passes::Yes => 1,
+        Passes::No => 2,
+    }
+}
+
+/// What a peer says of what gets out of its network.
+pub(super) fn access(frame: &AccessFrame) -> Signal {
+    let passes = |digit| match digit {
+        1 => Passes::Yes,
+        2 => Passes::No,
+        _ => Passes::Unknown,
+    };
+    Signal::Access(Access { udp: passes(frame.udp), tcp: passes(frame.tcp) })
 }
 
 /// Where a peer wants checks.
@@ -98,6 +118,8 @@ mod tests {
             Signal::Aim(Aim { ports: vec![1, 2], range: None }),
             Signal::Aim(Aim { ports: Vec::new(), range: Some(block) }),
             Signal::Counter(Counter { round: 7, port: 4000 }),
+            Signal::Access(Access { udp: Passes::No, tcp: Passes::Yes }),
+            Signal::Access(Access { udp: Passes::Unknown, tcp: Passes::No }),
         ];
         for signal in nats.into_iter().chain(others) {
             let bytes = to_frame(signal.clone()).to_bytes();
@@ -105,6 +127,7 @@ mod tests {
                 Some(ToPeer::Nat(frame)) => nat(&frame),
                 Some(ToPeer::Aim(frame)) => aim(frame),
                 Some(ToPeer::Counter(frame)) => counter(&frame),
+                Some(ToPeer::Access(frame)) => access(&frame),
                 other => panic!("{other:?}"),
             };
             assert_eq!(back, signal);
@@ -115,6 +138,7 @@ mod tests {
     fn nonsense_is_as_good_as_nothing() {
         let frame = NatFrame { mapping: 77, allocation: 3, step: 0, range: (9, 3) };
         assert_eq!(nat(&frame), Signal::Nat(Nat::default()));
+        assert_eq!(access(&AccessFrame { udp: 9, tcp: 255 }), Signal::Access(Access::default()));
         let many = AimFrame { ports: vec![7; 1000], range: Some((0, 0)) };
         assert_eq!(aim(many), Signal::Aim(Aim { ports: vec![7; MAX_AIMED], range: None }));
     }

@@ -55,6 +55,17 @@ pub struct NatFrame {
     pub range: (u16, u16),
 }
 
+/// What gets out of the sender's network to the server. Sent once the handshake is complete, and again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessFrame {
+    /// Whether UDP does: 0 not known, 1 yes, 2 no.
+    #[serde(default)]
+    pub udp: u8,
+    /// Whether TCP to the same port number does.
+    #[serde(default)]
+    pub tcp: u8,
+}
+
 /// The sender has made mappings towards the receiver's observed endpoint and wants checks at these of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AimFrame {
@@ -90,5 +101,7 @@ messages! {
         Aim(AimFrame) = 9,
         /// See [`CounterFrame`].
         Counter(CounterFrame) = 10,
+        /// See [`AccessFrame`].
+        Access(AccessFrame) = 13,
     }
 }

@@ -215,7 +215,7 @@ impl Driver {
             }
             Wake::Command(Some(command)) => self.handle_command(now, command),
             Wake::FromServer(report) => match *report {
-                FromServer::Rerouted(route, address) => self.handle_rerouted(route, address),
+                FromServer::Rerouted(route, address) => self.handle_rerouted(now, route, address),
                 FromServer::Frame(frame) => self.handle_frame(now, frame),
                 FromServer::Down(error) => self.handle_server_down(now, error),
             },
@@ -267,6 +267,11 @@ impl Driver {
         while let Some((id, signal)) = self.socket.with_mux(super::mux::Mux::poll_signal) {
             if let Some(current) = self.peers.get(id).and_then(|peer| peer.current.as_ref()) {
                 let _ = current.signals.try_send(signal);
+            }
+        }
+        while let Some(id) = self.socket.with_mux(super::mux::Mux::poll_learned) {
+            if let Some(tcp) = self.peers.get(id).and_then(|peer| peer.current.as_ref()?.tcp.as_ref()) {
+                tcp.look();
             }
         }
         if let Server::Waiting(at) = self.server
@@ -336,6 +341,10 @@ impl Driver {
                     current.connection.close(VarInt::from_u32(close::BYE), b"");
                 }
             }
+            Command::Insight(peer, reply) => {
+                // Whoever asked may have had enough.
+                let _ = reply.send(self.insight(peer));
+            }
             Command::OfferCode(secret) => self.start_code(|meetings| meetings.offer(secret)),
             Command::ClaimCode(code) => self.start_code(|meetings| meetings.claim(&code)),
             Command::Shutdown(_) => {}
@@ -394,6 +403,7 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
 
 mod connections;
 mod control_link;
+mod insight;
 mod roaming;
 
 use roaming::ServerDoubt;

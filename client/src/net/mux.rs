@@ -11,7 +11,7 @@ mod socket_id;
 mod streams;
 mod turns;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -114,6 +114,8 @@ pub(crate) struct Mux {
     changes: VecDeque<PathChange>,
     network: Network,
     signals: VecDeque<(PeerId, Signal)>,
+    /// Peers of whose prospects something was learned.
+    learned: BTreeSet<PeerId>,
 }
 
 /// An introduction, as the multiplexer needs it.
@@ -452,7 +454,7 @@ impl Mux {
 
     /// Whether a path has changed, or an agent has something to say.
     pub(crate) fn has_news(&self) -> bool {
-        !self.changes.is_empty() || !self.signals.is_empty()
+        !self.changes.is_empty() || !self.signals.is_empty() || !self.learned.is_empty()
     }
 
     /// The next change of a path.

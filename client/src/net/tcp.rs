@@ -10,13 +10,15 @@ mod stream;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::address;
 use common::identity::PeerId;
 use common::stun::check::Side;
 use common::traversal;
-use common::traversal::tcp::{Action, Offer, Reach, StreamId, TcpPunch};
+use common::traversal::cause::Passes;
+use common::traversal::method::Method;
+use common::traversal::tcp::{Action, Offer, Reach, StreamId, TcpOutlook, TcpPunch};
 use quinn::Connection;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -68,6 +70,7 @@ pub(super) struct Context {
 pub(crate) struct Handle {
     offers: mpsc::Sender<Offer>,
     vias: watch::Sender<Via>,
+    outlook: watch::Receiver<TcpOutlook>,
     task: AbortHandle,
 }
 
@@ -78,8 +81,19 @@ impl Handle {
         let via =
             context.socket.with_mux(|mux| mux.path_of(context.peer)).map_or(Via::Relay, |path| path.via);
         let (vias, vias_in) = watch::channel(via);
-        let task = tasks.spawn(run(context, offers_in, vias_in));
-        Self { offers, vias, task }
+        let (tell, outlook) = watch::channel(TcpOutlook::default());
+        let task = tasks.spawn(run(context, offers_in, vias_in, tell));
+        Self { offers, vias, outlook, task }
+    }
+
+    /// How far it is.
+    pub(super) fn outlook(&self) -> TcpOutlook {
+        *self.outlook.borrow()
+    }
+
+    /// Something was learned on which the prospects depend.
+    pub(super) fn look(&self) {
+        self.vias.send_modify(|_| {});
     }
 
     /// Packets for the peer take another way.
@@ -102,7 +116,8 @@ impl Drop for Handle {
 
 /// What the tasks of a round report, with its number.
 enum Report {
-    Prepared(Arc<Port>, Vec<SocketAddr>),
+    /// The port, where it may be reached, and whether the server was reached from it.
+    Prepared(Arc<Port>, Vec<SocketAddr>, Passes),
     Connected(TcpStream, SocketAddr),
 }
 
@@ -122,7 +137,12 @@ struct Task {
     carriers: JoinSet<StreamId>,
 }
 
-async fn run(mut context: Context, mut offers: mpsc::Receiver<Offer>, mut vias: watch::Receiver<Via>) {
+async fn run(
+    mut context: Context,
+    mut offers: mpsc::Receiver<Offer>,
+    mut vias: watch::Receiver<Via>,
+    outlook: watch::Sender<TcpOutlook>,
+) {
     if context.handshake.wait_for(|state| *state != Handshake::Early).await.is_err() {
         return;
     }
@@ -133,6 +153,7 @@ async fn run(mut context: Context, mut offers: mpsc::Receiver<Offer>, mut vias: 
     vias.mark_changed();
     loop {
         let timeout = task.settle();
+        outlook.send_if_modified(|old| std::mem::replace(old, task.punch.outlook()) != *old);
         let timer = async {
             match timeout {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -164,8 +185,9 @@ async fn run(mut context: Context, mut offers: mpsc::Receiver<Offer>, mut vias: 
 
 impl Task {
     /// Lets time pass and does what is to be done; returns when to do so again.
-    fn settle(&mut self) -> Option<std::time::Instant> {
+    fn settle(&mut self) -> Option<Instant> {
         self.punch.set_rtt(self.context.connection.rtt());
+        self.look(clock::now());
         self.punch.handle_timeout(clock::now());
         while let Some(action) = self.punch.poll_action() {
             match action {
@@ -181,6 +203,16 @@ impl Task {
             }
         }
         self.punch.poll_timeout()
+    }
+
+    /// Learns what is to be hoped of UDP and of TCP.
+    fn look(&mut self, now: Instant) {
+        if let Some(outlook) = self.context.socket.with_mux(|mux| mux.outlook(self.context.peer)) {
+            self.punch.set_prospect(now, outlook.tcp_prospect());
+            if let Method::Hopeless(_) = outlook.method {
+                self.punch.hurry(now);
+            }
+        }
     }
 
     fn handle_via(&mut self, via: Via) {
@@ -206,8 +238,8 @@ impl Task {
         let (interfaces, reports) = (self.context.interfaces, self.reports.clone());
         tasks.spawn(async move {
             match Port::prepare(server, interfaces).await {
-                Ok((port, addrs)) => {
-                    let report = Report::Prepared(Arc::new(port), addrs);
+                Ok((port, addrs, passes)) => {
+                    let report = Report::Prepared(Arc::new(port), addrs, passes);
                     // The peer may be gone.
                     let _ = reports.send((number, report)).await;
                 }
@@ -220,7 +252,10 @@ impl Task {
     fn handle_report(&mut self, number: u32, report: Report) {
         let Some(round) = self.round.as_mut().filter(|round| round.number == number) else { return };
         match report {
-            Report::Prepared(port, addrs) => {
+            Report::Prepared(port, addrs, passes) => {
+                if passes != Passes::Unknown {
+                    self.context.socket.with_mux(|mux| mux.set_tcp_passes(clock::now(), passes));
+                }
                 let reports = self.reports.clone();
                 round.port = Some(Arc::clone(&port));
                 round.tasks.spawn(async move {

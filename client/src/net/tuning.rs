@@ -28,6 +28,8 @@ const PEER_STREAMS: u32 = 4;
 /// Bytes that may be under way on one stream, and on a connection, without the reader having read them.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes of datagrams between peers that wait to be read, and to be sent: pings alone travel so.
+const ECHO_BUFFER: usize = 16 << 10;
 /// Looks for a larger MTU this often, so that a new path is used fully soon.
 const MTU_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -57,7 +59,8 @@ pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> 
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(CONNECTION_WINDOW.into())
         .mtu_discovery_config(Some(mtu))
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(Some(ECHO_BUFFER))
+        .datagram_send_buffer_size(ECHO_BUFFER);
     Arc::new(config)
 }
 

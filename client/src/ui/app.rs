@@ -4,6 +4,7 @@ mod commands;
 mod delivery;
 mod events;
 mod messages;
+mod ping;
 mod rooms;
 mod roster;
 mod search;
@@ -30,6 +31,7 @@ use crate::log::{ConversationId, MessageId};
 use crate::net::{self, ServerTarget, Via};
 use crate::store::Search;
 use delivery::Delivery;
+use ping::Pinging;
 
 /// How long the end of a piped input waits until what was typed is delivered.
 const DELIVERY_TIME: Duration = Duration::from_secs(5);
@@ -159,6 +161,8 @@ pub(super) struct App {
     roster_at: Option<Instant>,
     /// What `/search` shows next.
     next_page: Option<Search>,
+    /// What `/ping` has under way.
+    pinging: Option<Pinging>,
     started_ms: u64,
     phase: Phase,
 }
@@ -187,6 +191,7 @@ impl App {
             server_trouble: None,
             roster_at: None,
             next_page: None,
+            pinging: None,
             started_ms: net::unix_ms(),
             phase: Phase::Running,
         }
@@ -244,6 +249,7 @@ impl App {
                     self.handle_inputs(batch, is_terminal).await?;
                     inputs.handled();
                 }
+                pinged = ping::next(&mut self.pinging) => self.handle_pinged(pinged).await?,
                 () = signals.next() => return Ok(()),
                 () = self.front.closed() => return Ok(()),
                 () = until(wake_up) => self.handle_timeout(now()).await?,

@@ -8,7 +8,9 @@ use clap::Parser;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-pub(super) use commands::{Backup, Completions, Export, History, Import, Man, Search, Send, Subcommand};
+pub(super) use commands::{
+    Backup, Completions, Export, History, Import, Man, Ping, Search, Send, Subcommand, Why,
+};
 
 use super::Fatal;
 use crate::data_dir::DataDir;
@@ -44,6 +46,10 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
   found {messages: [{…message, received_ms, states}]}                                    answers /search
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
+  why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
+    you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
+  reply {peer, seq, rtt_ms, via, remote}       lost {peer, seq}                          answer /ping and client ping
+  pings {peer, sent, received, loss, min_ms, avg_ms, max_ms}                             ends them; loss is from 0 to 1
   status {peer, running, server, contacts, connected, unsent}                            answers client status
 
 Exit codes:

@@ -1,13 +1,16 @@
 //! Commands that do one thing and end: what each of them asks the store or the running client.
 
+mod alone;
 mod backup;
 mod docs;
 mod export;
 mod history;
 mod import;
+mod ping;
 mod rooms;
 mod search;
 mod send;
+mod why;
 
 use std::io::{self, Write};
 
@@ -44,6 +47,8 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
             }
+            Subcommand::Why(options) => why::run(args, options, &dir).await,
+            Subcommand::Ping(options) => ping::run(args, options, &dir).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))
@@ -59,6 +64,16 @@ async fn ask(dir: &DataDir, request: Request, is_json: bool) -> Result<Exit, Fat
     }
     print(if is_json { reply.events } else { reply.text + "\n" });
     Ok(Exit::Good)
+}
+
+/// Everybody's names, and the one that `text` means.
+async fn whom(dir: &DataDir, text: &str) -> Result<(Names, PeerId), Fatal> {
+    let store = read(dir).await?;
+    let names = Names::of(&store).await;
+    store.close().await;
+    let names = names.map_err(Fatal::failed)?;
+    let peer = names.find(text).map_err(|error| Fatal::with(Exit::Unclear)(&error))?;
+    Ok((names, peer))
 }
 
 /// Prints whole lines; false once nobody reads any more.

@@ -35,6 +35,8 @@ const COMMANDS: &[Spec] = &[
     spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
     spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare"),
     spec("path", Arg::None, "/path", "how each connected person is reached"),
+    spec("why", Arg::Person, "/why [NAME]", "how somebody is connected, and why not better"),
+    spec("ping", Arg::Person, "/ping [NAME] [N]", "N round trips to somebody, and the path of each"),
     spec("history", Arg::Free, "/history [N]", "the last N messages with whom you talk to"),
     spec(
         "search",
@@ -95,10 +97,12 @@ mod tests {
     use clap::CommandFactory;
 
     /// What the command line has for each command, or why it needs nothing.
-    const PARITY: [(&str, Result<&str, &str>); 26] = [
+    const PARITY: [(&str, Result<&str, &str>); 28] = [
         ("help", Ok("help")),
         ("peers", Ok("contacts")),
         ("path", Err("a path belongs to a connection that lasts")),
+        ("why", Ok("why")),
+        ("ping", Ok("ping")),
         ("history", Ok("history")),
         ("search", Ok("search")),
         ("msg", Ok("send")),

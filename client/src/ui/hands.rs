@@ -15,12 +15,14 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::BufStream;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 pub(super) use request::{Entry, Reply, Request, Tally};
 pub(super) use serve::Serving;
 pub(super) use worker::Worker;
 
+use super::ping::Pinged;
 use super::{Exit, Fatal};
 use crate::data_dir::{DataDir, DataDirError, DirLock};
 use crate::store::Store;
@@ -87,6 +89,30 @@ impl Hand {
             Ok(answer) => answer.map_err(|error| explain(&error)),
             Err(late) => Err(explain(&late)),
         }
+    }
+
+    /// Has `request` carried out, which has many results, until nobody listens to them any more.
+    pub(super) async fn stream(
+        &mut self,
+        request: Request,
+        results: mpsc::Sender<Pinged>,
+    ) -> Result<(), Fatal> {
+        let mut reply = self.ask(request).await?;
+        while let Some(pinged) = reply.pinged.take() {
+            if results.send(*pinged).await.is_err() {
+                return Ok(());
+            }
+            reply = self.more().await?;
+        }
+        if reply.exit == Exit::Good { Ok(()) } else { Err(Fatal { exit: reply.exit, message: reply.text }) }
+    }
+
+    /// The next reply to the same request.
+    async fn more(&mut self) -> Result<Reply, Fatal> {
+        let Self::Running(stream) = self else { return Ok(Reply::good(String::new(), String::new())) };
+        let reply = timeout(MAX_ANSWER_TIME, line::read(stream, request::MAX_REPLY_LEN)).await;
+        let reply = reply.map_err(Fatal::failed)?.map_err(Fatal::failed)?;
+        reply.ok_or_else(|| Fatal::failed("the running client has ended"))
     }
 
     /// Finishes what is being written.

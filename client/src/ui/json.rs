@@ -8,12 +8,16 @@ use std::net::SocketAddr;
 use common::identity::PeerId;
 use serde::{Serialize, Serializer};
 
+mod why;
+
 use super::commands;
 use super::news::{News, via_word};
+use super::ping::{Reply, Tally};
 use crate::engine::Person;
 use crate::log::{Act, Content, ConversationId, MessageId, Role};
 use crate::net::PathChange;
 use crate::store::{HistoryRow, MessageRow, State};
+use why::Why;
 
 /// A line: the event, its name under `event`, and when it was written.
 #[derive(Debug, Serialize)]
@@ -93,6 +97,33 @@ pub(super) enum Event<'a> {
     },
     Found {
         messages: Vec<Past<'a>>,
+    },
+    Why(Box<Why<'a>>),
+    /// A ping was answered.
+    Reply {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        seq: u64,
+        #[serde(flatten)]
+        reply: &'a Reply,
+    },
+    /// One was not.
+    Lost {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        seq: u64,
+    },
+    /// What pings came to.
+    Pings {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        sent: u64,
+        received: u64,
+        /// The share that was not answered, from 0 to 1.
+        loss: f64,
+        min_ms: Option<f64>,
+        avg_ms: Option<f64>,
+        max_ms: Option<f64>,
     },
     Gap {
         waiting: u64,
@@ -356,6 +387,12 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Found { found, .. } => {
             one(Event::Found { messages: found.iter().map(|found| (&found.message).into()).collect() })
         }
+        News::Why(why) => one(Event::Why(Box::new(Why::of(why)))),
+        News::Pinged { peer, pinged } => one(match &pinged.reply {
+            Some(reply) => Event::Reply { peer: *peer, seq: pinged.seq, reply },
+            None => Event::Lost { peer: *peer, seq: pinged.seq },
+        }),
+        News::Pings { peer, tally } => one(pings(*peer, tally)),
         News::Help => one(Event::Info { message: &commands::help().join("\n") }),
         News::Changed(message) => one(Event::Changed(message.as_ref().into())),
         News::Typing { conversation, peer } => {
@@ -382,6 +419,12 @@ pub(super) fn history_line(row: &HistoryRow, now: u64) -> String {
             write(Event::Gap { waiting: *waiting, missing: *missing }, now)
         }
     }
+}
+
+fn pings(peer: PeerId, tally: &Tally) -> Event<'static> {
+    let [min_ms, avg_ms, max_ms] = tally.times().map_or([None; 3], |times| times.map(Some));
+    let Tally { sent, received, .. } = *tally;
+    Event::Pings { peer, sent, received, loss: tally.loss(), min_ms, avg_ms, max_ms }
 }
 
 fn path(change: &PathChange) -> Event<'static> {

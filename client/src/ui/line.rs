@@ -19,6 +19,8 @@ pub(super) enum Command {
     Help,
     Peers,
     Path,
+    Why { name: String },
+    Ping { name: String, count: u64 },
     History { limit: usize },
     Search { query: String },
     Reply { which: String, text: String },
@@ -67,6 +69,9 @@ fn hint(nearest: &Option<&'static str>) -> String {
 
 /// Lines that `/history` shows unless told otherwise.
 const HISTORY_LIMIT: usize = 20;
+/// Round trips that `/ping` measures unless told otherwise, and at most.
+const PINGS: u64 = 4;
+const MAX_PINGS: u64 = 1_000;
 /// Characters of an unknown command that are repeated.
 const MAX_SHOWN: usize = 20;
 /// Letters in which a known command may differ to be guessed.
@@ -101,6 +106,8 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
             let code = rest.trim();
             Ok(Command::Code { code: (!code.is_empty()).then(|| code.to_owned()) })
         }
+        "why" => Ok(Command::Why { name: unquote(rest.trim()).to_owned() }),
+        "ping" => ping(rest.trim()).ok_or_else(usage),
         "history" => match rest.trim() {
             "" => Ok(Command::History { limit: HISTORY_LIMIT }),
             number => match number.parse() {
@@ -141,6 +148,17 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
         "unsent" => alone(Command::Act(Act::Unsent)),
         name => parse_act(name, rest.trim()).map(Command::Act).ok_or_else(usage),
     }
+}
+
+/// Whom to ping, or nobody for whom the user talks to, and how often.
+fn ping(rest: &str) -> Option<Command> {
+    let (name, count) = match rest.rsplit_once(char::is_whitespace) {
+        Some((name, count)) if count.parse::<u64>().is_ok() => (name.trim_end(), count),
+        None if rest.parse::<u64>().is_ok() => ("", rest),
+        _ => (rest, ""),
+    };
+    let count = if count.is_empty() { PINGS } else { count.parse().ok()? };
+    (1..=MAX_PINGS).contains(&count).then(|| Command::Ping { name: unquote(name).to_owned(), count })
 }
 
 /// The commands on rooms that take words; `None` if some are missing. The table has no other names; a test tries them all.
@@ -238,6 +256,12 @@ mod tests {
         assert_eq!(command("/name anna Anna from work"), name("anna", "Anna from work"));
         assert_eq!(command("/name anna"), name("anna", ""));
         assert_eq!(command("/room \"Tea time\""), Command::Act(Act::Create { name: "Tea time".to_owned() }));
+        let ping = |name: &str, count| Command::Ping { name: name.to_owned(), count };
+        assert_eq!((command("/ping"), command("/ping 7")), (ping("", PINGS), ping("", 7)));
+        assert_eq!(
+            (command("/ping anna"), command("/ping \"Anna M\" 2")),
+            (ping("anna", PINGS), ping("Anna M", 2))
+        );
         assert_eq!(command("/topic"), Command::Act(Act::Topic { topic: String::new() }));
         assert_eq!(command("/to Anna M"), Command::To { name: "Anna M".to_owned() });
     }
@@ -253,6 +277,8 @@ mod tests {
             "/history x",
             "/history 0",
             "/peers x",
+            "/ping anna 0",
+            "/ping 1001",
             "/room",
             "/invite",
             "/rooms x",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use common::identity::PeerId;
 
+use super::ping::{Pinged, Tally};
 use super::search::Found;
-use crate::engine::{ConversationInfo, Person};
+use crate::engine::{ConversationInfo, Person, Why};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{PathChange, Route, Via};
 use crate::store::{HistoryRow, MessageRow, State};
@@ -52,6 +53,12 @@ pub(super) enum News {
     Peers { people: Vec<Person>, current: Option<PeerId> },
     /// How those who are connected are reached.
     Paths(Vec<PathChange>),
+    /// How somebody is connected, and why not better.
+    Why(Box<Why>),
+    /// What came of one ping.
+    Pinged { peer: PeerId, pinged: Pinged },
+    /// What all of them came to.
+    Pings { peer: PeerId, tally: Tally },
     /// What was said; `is_recent` if nobody asked, but somebody came.
     History { peer: PeerId, rows: Vec<HistoryRow>, is_recent: bool },
     /// What a search found, newest first; `is_rest` if it goes on from what was found before.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
-use common::identity::PeerId;
+use common::identity::{Identity, PeerId};
 use quinn::AsyncUdpSocket;
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,7 +23,7 @@ use super::terminal::Restore;
 use super::{Exit, Fatal, plain, terminal, tui};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::{Config, Engine};
-use crate::net::{self, Surroundings, TcpUse, links};
+use crate::net::{self, ServerTarget, Surroundings, TcpUse, links};
 use crate::store::Options;
 
 /// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
@@ -59,7 +59,6 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
-    let links = bind(args.port)?;
     let (server, embedded) = match &args.server {
         Some(target) => (target.clone(), None),
         None => {
@@ -67,24 +66,9 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
             (target, Some(server))
         }
     };
-    // The server inside this client is as near as can be.
-    let tunnels = embedded.is_none().then(|| args.tunnels(&server));
     let name = args.name();
-    let config = Config {
-        identity,
-        database: dir.database(),
-        store: Options::default(),
-        name: name.clone(),
-        server: Some(server.clone()),
-        meet: args.meet,
-        tunnels,
-        links,
-        bind_extra: net::BindExtra(Arc::new(links::bind_extra)),
-        surroundings: surroundings(args),
-        tcp: TcpUse::WhenUdpFails,
-        wall_clock: net::unix_ms,
-        seed: rand::random(),
-    };
+    let place = if embedded.is_some() { Place::Here } else { Place::Elsewhere };
+    let config = config(args, &dir, identity, server.clone(), place)?;
     let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
     let worker = Worker::Running { engine: engine.clone(), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
@@ -98,6 +82,41 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
     let (inputs, out) = open_console(args, restore.as_ref())?;
     let front = if args.json { Front::Json(out) } else { Front::Lines(colour(), out) };
     Box::pin(app(front).run(events, inputs, signals, embedded)).await
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Inside this client.
+    Here,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// The engine's settings, with sockets of its own.
+pub(super) fn config(
+    args: &Args,
+    dir: &DataDir,
+    identity: Identity,
+    server: ServerTarget,
+    place: Place,
+) -> Result<Config, Fatal> {
+    Ok(Config {
+        identity,
+        database: dir.database(),
+        store: Options::default(),
+        name: args.name(),
+        meet: args.meet,
+        // The server inside this client is as near as can be.
+        tunnels: (place == Place::Elsewhere).then(|| args.tunnels(&server)),
+        server: Some(server),
+        links: bind(args.port)?,
+        bind_extra: net::BindExtra(Arc::new(links::bind_extra)),
+        surroundings: surroundings(args),
+        tcp: TcpUse::WhenUdpFails,
+        wall_clock: net::unix_ms,
+        seed: rand::random(),
+    })
 }
 
 /// Takes the terminal for the full screen.

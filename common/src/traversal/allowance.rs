@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// So many at once, and then one in each interval.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub struct Allowance {
     burst: u32,
     interval: Duration,
     left: u32,
@@ -12,12 +12,14 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) const fn new(burst: u32, interval: Duration) -> Self {
+    /// All of `burst` is there at first; afterwards one comes back each `interval`, which is at least a millisecond.
+    #[must_use]
+    pub const fn new(burst: u32, interval: Duration) -> Self {
         Self { burst, interval, left: burst, refilled: None }
     }
 
     /// Takes one, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         let since = *self.refilled.get_or_insert(now);
         let steps = now.saturating_duration_since(since).as_millis() / self.interval.as_millis();
         if let Some(steps) = u32::try_from(steps).ok().filter(|steps| *steps > 0) {

@@ -294,6 +294,11 @@ impl Path {
         self.answers_in_row > deaths * PROOF_PER_DEATH || self.deaths == 0
     }
 
+    /// Whether it is in its first round of checks, which nothing has answered yet.
+    pub(super) fn is_new(&self) -> bool {
+        !self.has_answered() && self.rounds == 0 && matches!(self.state, State::Probing(_))
+    }
+
     pub(super) const fn has_answered(&self) -> bool {
         self.smoothed.is_some()
     }

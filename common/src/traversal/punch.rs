@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Local;
 use super::birthday::{Birthday, mappings_for};
+use super::cause::Access;
 use super::guess::Guess;
 use super::meet::Meet;
 use super::method::{Method, method};
@@ -49,6 +50,14 @@ pub struct Outlook {
     pub failures: u32,
     /// Packets that this side spent on tries.
     pub packets: u32,
+    /// What gets out of our network, and out of the peer's.
+    pub access: [Access; 2],
+    /// Plain checks that this side has sent, and answers that it got, on all paths together.
+    pub checks: u32,
+    /// See `checks`.
+    pub answered: u32,
+    /// Whether something has not had the time to fail yet.
+    pub is_trying: bool,
 }
 
 /// A method's part that this side leads.
@@ -78,6 +87,8 @@ pub(super) struct Punch {
     pub(super) tools: Tools,
     mine: Nat,
     theirs: Nat,
+    /// What gets out of our network, and out of theirs.
+    access: [Access; 2],
     servers: Vec<SocketAddr>,
     target: Option<SocketAddr>,
     connected: bool,
@@ -101,6 +112,7 @@ impl Punch {
             tools: Tools::new(tag, seed),
             mine: Nat::default(),
             theirs: Nat::default(),
+            access: [Access::default(); 2],
             servers: Vec::new(),
             target: None,
             connected: false,
@@ -122,6 +134,14 @@ impl Punch {
             self.mine = nat;
             self.afresh(now);
             self.announce();
+        }
+    }
+
+    /// What gets out of our network.
+    pub(super) fn set_access(&mut self, access: Access) {
+        if self.access[0] != access {
+            self.access[0] = access;
+            self.announce_access();
         }
     }
 
@@ -150,6 +170,13 @@ impl Punch {
     pub(super) fn handle_connected(&mut self) {
         self.connected = true;
         self.announce();
+        self.announce_access();
+    }
+
+    fn announce_access(&mut self) {
+        if self.connected && self.access[0] != Access::default() {
+            self.tools.signal(Signal::Access(self.access[0]));
+        }
     }
 
     fn announce(&mut self) {
@@ -165,6 +192,7 @@ impl Punch {
                 self.theirs = *nat;
                 self.afresh(now);
             }
+            Signal::Access(access) => self.access[1] = *access,
             Signal::Aim(aim) if is_relayed => self.handle_aim(now, aim),
             Signal::Counter(counter) if is_relayed => self.handle_counter(now, *counter),
             Signal::Nat(_) | Signal::Aim(_) | Signal::Counter(_) => {}
@@ -418,6 +446,10 @@ impl Punch {
             method: self.method(),
             failures: self.failures,
             packets: self.tools.packets,
+            access: self.access,
+            checks: 0,
+            answered: 0,
+            is_trying: self.is_at_work() || self.wants_turn().is_some(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What two agents say to each other over the peers' connection to get through hard NATs (`docs/protocol.md` §6.3).
 
+use super::cause::Access;
 use super::nat::{Nat, PortRange};
 
 /// Ports that one [`Aim`] may list.
@@ -10,6 +11,8 @@ pub const MAX_AIMED: usize = 16;
 pub enum Signal {
     /// What the sender's NAT is.
     Nat(Nat),
+    /// What gets out of the sender's network.
+    Access(Access),
     /// See [`Aim`].
     Aim(Aim),
     /// See [`Counter`].

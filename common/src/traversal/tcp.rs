@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Allowance;
+use super::cause::Prospect;
 use crate::address::STREAMS;
 
 /// Endpoints of one [`Offer`] that are connected to.
@@ -27,6 +28,8 @@ const PATIENCE_ROUND_TRIPS: u32 = 3;
 const GRACE: Duration = Duration::from_millis(200);
 /// How long opening a port, and waiting for the other's offer, may take.
 const OFFER_TIME: Duration = Duration::from_secs(3);
+/// The same where nothing but an open port could be reached, which takes a round trip.
+const SHORT_CONNECT_TIME: Duration = Duration::from_millis(300);
 /// How long connecting may take: a lost SYN is sent again after a second (RFC 6298 §2), and crosses once more.
 const CONNECT_TIME: Duration = Duration::from_millis(1_600);
 /// Between rounds that failed. A NAT that has answered with a reset has forgotten the hole; a fresh port knows nothing
@@ -121,6 +124,31 @@ pub enum Reach {
     Udp,
 }
 
+/// How far TCP has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TcpState {
+    /// UDP works, or TCP is not wanted.
+    #[default]
+    NotNeeded,
+    /// UDP has its chance, or the next round comes later.
+    Waiting,
+    /// A round is being played.
+    Trying,
+    /// It carries packets.
+    Connected,
+    /// Nothing more is tried until something changes.
+    GivenUp,
+}
+
+/// What is known of TCP to a peer, for people who ask why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpOutlook {
+    /// How far it is.
+    pub state: TcpState,
+    /// Rounds that failed since packets travelled otherwise.
+    pub failed: usize,
+}
+
 /// What the driver is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -164,6 +192,7 @@ pub struct TcpPunch {
     /// Rounds in a row that have failed.
     failed: usize,
     reach: Reach,
+    prospect: Prospect,
     rtt: Duration,
     budget: Allowance,
     rng: StdRng,
@@ -180,6 +209,7 @@ impl TcpPunch {
             round: 0,
             failed: 0,
             reach: Reach::Udp,
+            prospect: Prospect::Fair,
             rtt,
             budget: Allowance::new(ROUND_BURST, ROUND_INTERVAL),
             rng: StdRng::seed_from_u64(seed),
@@ -218,6 +248,34 @@ impl TcpPunch {
                 self.state = State::Lingering(now + LINGER);
             }
         }
+    }
+
+    /// What is to be hoped for has changed: with little hope one short round has to do.
+    pub fn set_prospect(&mut self, now: Instant, prospect: Prospect) {
+        if std::mem::replace(&mut self.prospect, prospect) == prospect || self.reach != Reach::Relay {
+            return;
+        }
+        match (prospect, &self.state) {
+            (Prospect::Poor, State::Waiting(_)) if self.failed > 0 => self.state = State::Idle,
+            (Prospect::Fair, State::Idle) => {
+                self.failed = 0;
+                self.state = State::Waiting(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub const fn outlook(&self) -> TcpOutlook {
+        let state = match (self.reach, &self.state) {
+            (Reach::Udp, _) => TcpState::NotNeeded,
+            (Reach::Tcp, _) => TcpState::Connected,
+            (Reach::Relay, State::Idle | State::Lingering(_)) => TcpState::GivenUp,
+            (Reach::Relay, State::Waiting(_)) => TcpState::Waiting,
+            (Reach::Relay, _) => TcpState::Trying,
+        };
+        TcpOutlook { state, failed: self.failed }
     }
 
     /// No hope for UDP: the next round need not wait for it.
@@ -273,7 +331,11 @@ impl TcpPunch {
             State::Waiting(_) => self.begin(now, self.round.saturating_add(1), None),
             State::Armed { theirs, .. } => {
                 self.actions.push_back(Action::Connect(theirs));
-                self.state = State::Connecting { until: now + CONNECT_TIME + self.rtt };
+                let time = match self.prospect {
+                    Prospect::Fair => CONNECT_TIME,
+                    Prospect::Poor => SHORT_CONNECT_TIME,
+                };
+                self.state = State::Connecting { until: now + time + self.rtt };
             }
             State::Preparing { .. } | State::Told { .. } | State::Connecting { .. } => self.fail(now),
             State::Lingering(_) => self.actions.push_back(Action::Leave),
@@ -293,7 +355,8 @@ impl TcpPunch {
 
     fn fail(&mut self, now: Instant) {
         self.actions.push_back(Action::Close);
-        let pause = PAUSES.get(self.failed).filter(|_| self.reach == Reach::Relay);
+        let goes_on = self.reach == Reach::Relay && self.prospect == Prospect::Fair;
+        let pause = PAUSES.get(self.failed).filter(|_| goes_on);
         self.failed += 1;
         if let Some(pause) = pause {
             // Two NATs that are unlucky together must not stay so.

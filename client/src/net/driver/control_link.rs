@@ -53,6 +53,7 @@ impl Driver {
             peer.reintroduce_at = Some(now);
         }
         self.server = Server::Up(link);
+        self.publish_access(now);
         self.probe(now);
         if self.mapping.mapped.borrow().is_some() {
             self.send_mapped();
@@ -72,10 +73,11 @@ impl Driver {
         }
     }
 
-    pub(super) fn handle_rerouted(&mut self, route: Route, address: Option<SocketAddr>) {
+    pub(super) fn handle_rerouted(&mut self, now: Instant, route: Route, address: Option<SocketAddr>) {
         if let Server::Up(link) = &mut self.server {
             (link.route, link.address) = (route, address);
         }
+        self.publish_access(now);
         self.remember_route(route);
         self.emit(Event::ServerRerouted(route));
     }

@@ -1,6 +1,7 @@
 //! The multiplexer's part in getting through hard NATs: what our own NAT is, what the peers' agents say to each other,
 //! and whose turn it is to send many packets.
 
+use common::traversal::cause::{Access, Passes};
 use common::traversal::nat::Nat;
 use common::traversal::{Outlook, Signal};
 
@@ -12,12 +13,19 @@ use super::*;
 pub(super) struct Network {
     pub(super) prober: Prober,
     pub(super) nat: Nat,
+    /// What gets out of it to the server.
+    access: Access,
     turns: Turns,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { prober: Prober::new(socket_id::PROBER), nat: Nat::default(), turns: Turns::default() }
+        Self {
+            prober: Prober::new(socket_id::PROBER),
+            nat: Nat::default(),
+            access: Access::default(),
+            turns: Turns::default(),
+        }
     }
 }
 
@@ -49,6 +57,22 @@ impl Mux {
         self.network.nat
     }
 
+    /// What gets out of our network to the server.
+    pub(crate) fn set_access(&mut self, now: Instant, access: Access) {
+        self.network.access = access;
+        self.tell_all(now);
+    }
+
+    /// Whether TCP to the server does.
+    pub(crate) fn set_tcp_passes(&mut self, now: Instant, tcp: Passes) {
+        self.set_access(now, Access { tcp, ..self.network.access });
+    }
+
+    /// A peer of whose prospects something was learned.
+    pub(crate) fn poll_learned(&mut self) -> Option<PeerId> {
+        self.learned.pop_first()
+    }
+
     /// What is known and done to reach `peer` directly.
     pub(crate) fn outlook(&self, peer: PeerId) -> Option<Outlook> {
         self.peers.get(self.by_id.get(&peer)?).map(|peer| peer.agent.outlook())
@@ -71,6 +95,9 @@ impl Mux {
         let Some(tag) = self.by_id.get(&peer).copied() else { return };
         if let Some(peer) = self.peers.get_mut(&tag) {
             peer.agent.handle_signal(now, signal);
+            if let Signal::Nat(_) | Signal::Access(_) = signal {
+                self.learned.insert(peer.id);
+            }
         }
         self.share_turn(now, tag);
         self.settle(tag);
@@ -108,17 +135,23 @@ impl Mux {
         }
         if let Some(nat) = prober.poll_nat() {
             self.network.nat = nat;
-            let tags: Vec<_> = self.peers.keys().copied().collect();
-            for tag in tags {
-                self.tell_nat(now, tag);
-                self.settle(tag);
-            }
+            self.tell_all(now);
         }
+    }
+
+    fn tell_all(&mut self, now: Instant) {
+        let tags: Vec<_> = self.peers.keys().copied().collect();
+        for tag in tags {
+            self.tell_nat(now, tag);
+            self.settle(tag);
+        }
+        self.learned.extend(self.by_id.keys());
     }
 
     pub(super) fn tell_nat(&mut self, now: Instant, tag: u32) {
         if let Some(peer) = self.peers.get_mut(&tag) {
             peer.agent.set_nat(now, self.network.nat, self.network.prober.servers());
+            peer.agent.set_access(now, self.network.access);
         }
     }
 }

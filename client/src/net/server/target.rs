@@ -11,6 +11,14 @@ pub struct ServerTarget {
     pub key: Option<PeerId>,
 }
 
+impl ServerTarget {
+    /// The port number.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.address.rsplit_once(':')?.1.parse().ok()
+    }
+}
+
 /// A text that is no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a server: write HOST:PORT or HOST:PORT#KEY, for example example.org:5000")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use common::stream_frame;
 use common::stun::binding;
+use common::traversal::cause::Passes;
 use common::traversal::tcp::{Observation, likely_endpoints};
 use common::tunnel;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,15 +32,19 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Opens a fresh port and learns where it may be reached, likeliest first.
+    /// Opens a fresh port and learns where it may be reached, likeliest first, and whether TCP passes to the server.
     pub(super) async fn prepare(
         server: Option<String>,
         interfaces: fn() -> Vec<IpAddr>,
-    ) -> io::Result<(Self, Vec<SocketAddr>)> {
+    ) -> io::Result<(Self, Vec<SocketAddr>, Passes)> {
         let mut port = Self::open()?;
-        let mut addrs = match server {
-            Some(server) => port.seen_by(&server).await,
-            None => Vec::new(),
+        let (mut addrs, passes) = match server {
+            Some(server) => {
+                let seen = port.seen_by(&server).await;
+                let passes = if seen.is_empty() { Passes::No } else { Passes::Yes };
+                (seen, passes)
+            }
+            None => (Vec::new(), Passes::Unknown),
         };
         let families = [port.v4.is_some(), port.v6.is_some()];
         for ip in interfaces().into_iter().filter(|ip| families[usize::from(ip.is_ipv6())]) {
@@ -48,7 +53,7 @@ impl Port {
                 addrs.push(addr);
             }
         }
-        Ok((port, addrs))
+        Ok((port, addrs, passes))
     }
 
     fn open() -> io::Result<Self> {

@@ -129,6 +129,8 @@ impl App {
                 }
                 None => Ok(()),
             },
+            Command::Why { name } => self.why(&name).await,
+            Command::Ping { name, count } => self.ping(&name, count).await,
             Command::History { limit } => self.show_history(limit).await,
             Command::Reply { which, text } => self.reply(&which, text).await,
             Command::Edit { which, text } => self.edit(&which, &text).await,

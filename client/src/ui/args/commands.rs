@@ -1,6 +1,7 @@
 //! What there is to do besides chatting.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::archive::Format;
 use crate::log::MessageId;
@@ -31,6 +32,10 @@ pub(in crate::ui) enum Subcommand {
     Rooms,
     /// Give somebody your own name
     Rename(Rename),
+    /// Tell how somebody is connected, and why not better
+    Why(Why),
+    /// Measure round trips to somebody, and the path of each
+    Ping(Ping),
     /// Show whether a client runs, and what is not delivered yet
     Status,
     /// Print completions for a shell
@@ -157,4 +162,30 @@ pub(in crate::ui) struct Rename {
     /// Your name for them; without it theirs shows again
     #[arg(default_value = "", hide_default_value = true)]
     pub(in crate::ui) name: String,
+}
+
+/// Options of `client ping`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Through the client that runs, or alone with --server before the command. Without --count it ends with Ctrl-C. The exit code is 1 if there was no answer at all."
+)]
+pub(in crate::ui) struct Ping {
+    /// Whom: a name, or a key or its beginning
+    pub(in crate::ui) peer: String,
+
+    /// Between requests: 20ms, 0.5s and the like, from 10ms to 10s [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = crate::ui::ping::parse_interval)]
+    pub(in crate::ui) interval: Option<Duration>,
+
+    /// End after N requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::ui) count: Option<u64>,
+}
+
+/// Options of `client why`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Through the client that runs, or alone with --server before the command.")]
+pub(in crate::ui) struct Why {
+    /// Whom: a name, or a key or its beginning
+    pub(in crate::ui) peer: String,
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
+use crate::ui::ping::{Pinged, Plan};
 
 /// Longest request in bytes.
 pub(super) const MAX_REQUEST_LEN: usize = 1024 * 1024;
@@ -41,6 +42,18 @@ pub(in crate::ui) enum Request {
     },
     /// Tells how things stand.
     Status,
+    /// Tells how somebody is connected, and why not better.
+    Why {
+        /// Whom, as in `Send`.
+        peer: String,
+    },
+    /// Measures round trips. Many replies come, each with [`Reply::pinged`] but for the last.
+    Ping {
+        /// The key of whom.
+        peer: String,
+        /// How often, how many.
+        plan: Plan,
+    },
 }
 
 /// A line of an export.
@@ -87,16 +100,19 @@ pub(in crate::ui) struct Reply {
     /// What an import did.
     #[serde(default)]
     pub(in crate::ui) tally: Tally,
+    /// What came of one ping; another reply follows.
+    #[serde(default)]
+    pub(in crate::ui) pinged: Option<Box<Pinged>>,
 }
 
 impl Reply {
     /// All is well.
     pub(super) fn good(text: String, events: String) -> Self {
-        Self { exit: Exit::Good, text, events, tally: Tally::default() }
+        Self { exit: Exit::Good, text, events, tally: Tally::default(), pinged: None }
     }
 
     /// It did not work, for the reason that `error` gives.
     pub(super) fn failed(exit: Exit, error: &impl std::fmt::Display) -> Self {
-        Self { exit, text: error.to_string(), events: String::new(), tally: Tally::default() }
+        Self { exit, ..Self::good(error.to_string(), String::new()) }
     }
 }

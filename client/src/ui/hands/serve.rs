@@ -12,6 +12,7 @@ use super::socket::{Listener, Stream};
 use super::worker::Worker;
 use crate::data_dir::DataDir;
 use crate::ui::Exit;
+use crate::ui::ping::Plan;
 
 /// Connections at the same time; more wait.
 const MAX_CONNECTIONS: usize = 16;
@@ -58,6 +59,11 @@ async fn serve(stream: Stream, worker: Worker) {
     loop {
         let reply = match timeout(MAX_SILENCE, line::read::<Request>(&mut stream, MAX_REQUEST_LEN)).await {
             Err(_) | Ok(Ok(None)) => return,
+            Ok(Ok(Some(Request::Ping { peer, plan }))) => match ping(&mut stream, &worker, &peer, plan).await
+            {
+                Some(reply) => reply,
+                None => return,
+            },
             Ok(Ok(Some(request))) => worker.perform(request).await,
             Ok(Err(error)) => Reply::failed(Exit::Failed, &error),
         };
@@ -66,6 +72,20 @@ async fn serve(stream: Stream, worker: Worker) {
             return;
         }
     }
+}
+
+/// Sends a reply for each ping; returns the last one, or `None` when nobody reads any more.
+async fn ping(stream: &mut BufStream<Stream>, worker: &Worker, peer: &str, plan: Plan) -> Option<Reply> {
+    let mut tasks = JoinSet::new();
+    let mut results = match worker.ping(peer, plan, &mut tasks).await {
+        Ok(results) => results,
+        Err(reply) => return Some(reply),
+    };
+    while let Some(pinged) = results.recv().await {
+        let reply = Reply { pinged: Some(Box::new(pinged)), ..Reply::good(String::new(), String::new()) };
+        line::write(stream, &reply).await.ok()?;
+    }
+    Some(Reply::good(String::new(), String::new()))
 }
 
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Carries requests out: with the engine of the running client, or on the store alone.
 
 use common::identity::{Identity, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::import;
 use super::request::{Reply, Request};
@@ -10,12 +12,17 @@ use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
 use crate::ui::names::Names;
 use crate::ui::news::News;
+use crate::ui::ping::{self, Pinged, Plan};
 use crate::ui::rooms;
 use crate::ui::show::{self, Colour};
 use crate::ui::{Exit, json};
 
 /// Messages that are counted as not delivered; more are told as so many.
 const MAX_COUNTED: usize = 100_000;
+
+/// What is said when a connection is needed.
+const NOBODY_RUNS: &str =
+    "no client runs; start one, or name the server before the command: client --server HOST:PORT ...";
 
 /// Who carries requests out.
 #[derive(Debug, Clone)]
@@ -41,8 +48,37 @@ impl Worker {
                 import::import(self.store(), &owner, entries).await.map_err(failed)
             }
             Request::Status => self.status().await,
+            Request::Why { peer } => self.why(&peer).await,
+            // Has many replies, see `serve`.
+            Request::Ping { .. } => Err(Reply::failed(Exit::Failed, &NOBODY_RUNS)),
         };
         done.unwrap_or_else(|reply| reply)
+    }
+
+    async fn why(&self, peer: &str) -> Result<Reply, Reply> {
+        let names = self.names().await?;
+        let peer = find(&names, peer)?;
+        let Self::Running { engine, .. } = self else {
+            return Err(Reply::failed(Exit::Failed, &NOBODY_RUNS));
+        };
+        let news = News::Why(Box::new(engine.why(peer).await));
+        let text = show::lines(&news, &names, Colour::Off).unwrap_or_default();
+        Ok(Reply::good(text, json::line(&news, unix_ms())))
+    }
+
+    /// Begins to ping.
+    pub(super) async fn ping(
+        &self,
+        peer: &str,
+        plan: Plan,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<mpsc::Receiver<Pinged>, Reply> {
+        let Self::Running { engine, .. } = self else {
+            return Err(Reply::failed(Exit::Failed, &NOBODY_RUNS));
+        };
+        let peer = find(&self.names().await?, peer)?;
+        let results = ping::start(engine.clone(), peer, plan, tasks);
+        results.map_err(|error| Reply::failed(Exit::Failed, &error))
     }
 
     pub(in crate::ui) fn store(&self) -> &Store {

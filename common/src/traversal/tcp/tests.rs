@@ -184,3 +184,24 @@ fn streams_are_known_by_addresses_of_their_own() {
     assert_eq!(StreamId::of("192.0.2.1:1".parse().unwrap()), None);
     assert_eq!(StreamId::of("[fd68:6f62::1]:1".parse().unwrap()), None);
 }
+
+#[test]
+fn without_hope_one_short_round_has_to_do_until_there_is_some() {
+    let mut now = start();
+    let mut punch = relayed(now);
+    punch.set_prospect(now, Prospect::Poor);
+    punch.hurry(now);
+    let begin = now;
+    assert_eq!(wait(&mut now, &mut punch), [Action::Prepare(1)]);
+    punch.handle_prepared(now, 1, vec![addr(1)]);
+    punch.handle_offer(now, Offer { round: 1, addrs: vec![addr(2)] });
+    assert!(matches!(actions(&mut punch)[..], [Action::Tell(_)]));
+    assert!(matches!(wait(&mut now, &mut punch)[..], [Action::Connect(_)]));
+    assert_eq!(wait(&mut now, &mut punch), [Action::Close]);
+    assert_eq!(now - begin, RTT / 2 + SHORT_CONNECT_TIME + RTT);
+    assert_eq!(punch.outlook(), TcpOutlook { state: TcpState::GivenUp, failed: 1 });
+    assert_eq!(punch.poll_timeout(), None);
+    punch.set_prospect(now, Prospect::Fair);
+    assert_eq!(punch.outlook().state, TcpState::Waiting);
+    assert_eq!(wait(&mut now, &mut punch), [Action::Prepare(2)]);
+}

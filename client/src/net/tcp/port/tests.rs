@@ -60,7 +60,8 @@ async fn a_server_that_says_nothing_sound_is_done_without() {
         };
         let interfaces = || vec![Ipv4Addr::new(192, 0, 2, 1).into()];
         let ((), prepared) = tokio::join!(serve, Port::prepare(Some(addr.to_string()), interfaces));
-        let (port, addrs) = prepared.unwrap();
+        let (port, addrs, passes) = prepared.unwrap();
+        assert_eq!(passes, Passes::No);
         assert_eq!(addrs, [SocketAddr::from(([192, 0, 2, 1], port.number))]);
     }
 }
