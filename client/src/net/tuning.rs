@@ -10,11 +10,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::congestion::{PathGeneration, PerPathConfig};
 
-/// A peer from which nothing came for this long is gone. Paths are watched by checks, much faster; this is for
-/// peers that vanish altogether.
-const PEER_IDLE: Duration = Duration::from_secs(60);
-/// Keeps an idle peer connection alive well within [`PEER_IDLE`].
-const PEER_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A peer from which nothing came for this long is gone. Direct paths are watched by checks, and the driver looks after
+/// those who are left without one; this is for peers that vanish although the server sees them.
+const PEER_IDLE: Duration = Duration::from_secs(600);
+/// Keeps an idle peer connection alive well within [`PEER_IDLE`]. NAT mappings are kept by heartbeats, not by this.
+const PEER_KEEP_ALIVE: Duration = Duration::from_secs(240);
 /// The server forgets a client after 30 seconds of silence (`docs/protocol.md` §4.1).
 const SERVER_IDLE: Duration = Duration::from_secs(30);
 /// Keeps the connection to the server and the NAT mapping that it shares with the peers.

@@ -106,7 +106,7 @@ impl Pair {
     fn run_busy(&mut self, for_ms: u64) {
         for _ in 0..for_ms / 10 {
             for agent in &mut self.agents {
-                agent.handle_sent(self.now);
+                agent.handle_sent(self.now, 1200);
             }
             self.drain();
             self.run(10);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use common::demux::{self, Kind};
-use common::stun::binding;
+use common::stun::{binding, response_port};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
@@ -80,8 +80,9 @@ impl StunSocket {
             self.counters.stun_ignored.fetch_add(1, Ordering::Relaxed);
             return;
         };
+        let port = response_port::wanted(datagram).unwrap_or(meta.addr.port());
         let transmit = Transmit {
-            destination: meta.addr,
+            destination: SocketAddr::new(meta.addr.ip(), port),
             ecn: None,
             contents: &answer[..len],
             segment_size: None,

@@ -182,6 +182,16 @@ impl Driver {
         self.emit(Event::Connected(link));
     }
 
+    /// Closes the connections of peers that are gone.
+    pub(super) fn close_absent(&mut self, now: Instant) {
+        for (id, peer) in self.peers.iter_mut() {
+            let is_gone = peer.take_absence(now) && self.socket.with_mux(|mux| mux.is_relayed(id));
+            if let Some(current) = peer.current.as_ref().filter(|_| is_gone) {
+                current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            }
+        }
+    }
+
     /// Looks for a way to the peer over TCP from now on, if that is wanted.
     fn start_tcp(
         &mut self,

@@ -94,6 +94,11 @@ impl Driver {
     pub(super) fn handle_server_down(&mut self, now: Instant, error: ServerError) {
         self.socket.set_server(None);
         self.socket.with_mux(super::super::mux::Mux::remove_all_sessions);
+        for (id, peer) in self.peers.iter_mut() {
+            if self.socket.with_mux(|mux| mux.is_relayed(id)) {
+                peer.suspect_absence(now);
+            }
+        }
         let ended = self.meetings.handle_server_down();
         self.follow_code(ended);
         for (_, peer) in self.peers.iter_mut() {
@@ -138,7 +143,17 @@ impl Driver {
             }
             ToClient::Introduce(introduce) => self.handle_introduce(now, &introduce),
             ToClient::Failed(failed) => self.handle_failed(now, &failed),
-            ToClient::End(End { session }) => self.socket.with_mux(|mux| mux.remove_session(session)),
+            ToClient::End(End { session }) => {
+                let owner = self.socket.with_mux(|mux| {
+                    let owner = mux.owner_of(session);
+                    mux.remove_session(session);
+                    owner.filter(|owner| mux.is_stranded(*owner))
+                });
+                if let Some(peer) = owner.and_then(|owner| self.peers.get(owner)) {
+                    peer.want_reintroduction(now);
+                    peer.suspect_absence(now);
+                }
+            }
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
@@ -214,12 +229,16 @@ impl Driver {
 
     fn handle_failed(&mut self, now: Instant, failed: &Failed) {
         self.socket.with_mux(|mux| mux.remove_session(failed.session));
+        let relayed = |id| self.socket.with_mux(|mux| mux.is_relayed(id));
         let Some((id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.asked_for(failed.session)) else {
             return;
         };
         let reason = match failed.reason {
             FailedReason::Offline => {
                 peer.online = None;
+                if relayed(id) {
+                    peer.suspect_absence(now);
+                }
                 "not online"
             }
             FailedReason::TooMany => "too many connections are being made",
@@ -243,13 +262,14 @@ impl Driver {
         peer.handle_presence(now, presence.online, presence.standing);
         if presence.online.is_none()
             && let Some(current) = &peer.current
-            && self
-                .socket
-                .with_mux(|mux| mux.path_of(presence.peer))
-                .is_none_or(|path| path.via == Via::Relay)
         {
-            // The server is the only way to this peer, and it has gone from there.
-            current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            if self.socket.with_mux(|mux| mux.is_relayed(presence.peer)) {
+                // The server is the only way to this peer, and it has gone from there.
+                current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            } else {
+                // It may be gone from the direct path too.
+                self.socket.with_mux(|mux| mux.doubt(now, presence.peer));
+            }
         }
         let online = presence.online.is_some();
         self.emit(Event::Presence { peer: presence.peer, online });

@@ -4,6 +4,7 @@
 use common::traversal::nat::Nat;
 use common::traversal::{Outlook, Signal};
 
+use super::holds::Holds;
 use super::turns::Turns;
 use super::*;
 
@@ -13,11 +14,17 @@ pub(super) struct Network {
     pub(super) prober: Prober,
     pub(super) nat: Nat,
     turns: Turns,
+    pub(super) holds: Holds,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { prober: Prober::new(socket_id::PROBER), nat: Nat::default(), turns: Turns::default() }
+        Self {
+            prober: Prober::new(socket_id::PROBER),
+            nat: Nat::default(),
+            turns: Turns::default(),
+            holds: Holds::default(),
+        }
     }
 }
 
@@ -42,6 +49,10 @@ impl Mux {
                 .collect();
         self.network.prober.start(now, seed, place, &probes);
         self.settle_prober(now);
+        let family = |probe: &&SocketAddr| probe.is_ipv4() == server.is_ipv4() && !server.ip().is_loopback();
+        if let Some(probe) = probes.iter().find(family) {
+            self.enter_network(now, seed, place.observed.ip(), *probe);
+        }
     }
 
     /// What our own NAT is, as far as it is known.
