@@ -62,8 +62,10 @@ const MAX_ANSWERS_PER_SECOND: u32 = 200;
 
 /// A pair is idle when nothing was sent for this long. It then keeps one path and nothing beside.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
-/// A single packet up to this size is one of QUIC's own, a ping or an acknowledgement: nobody waits for it.
+/// A packet up to this size is one of QUIC's own, a ping or an acknowledgement: nobody waits for it ...
 const QUIET_LEN: usize = 48;
+/// ... unless there are more than these in a row, as in a transfer.
+const MAX_QUIET: u8 = 3;
 /// The dialling side sends heartbeats so much earlier that the other's need not be sent: it answers.
 const LEAD: Duration = Duration::from_secs(1);
 /// A path that died when it had been silent for a while may have died of that, if the peer is heard within this time.
@@ -151,6 +153,8 @@ pub struct Agent {
     /// When data was sent last, and when anything was.
     last_sent: Option<Instant>,
     last_packet: Option<Instant>,
+    /// Packets that may still be sent before they count as data.
+    quiet: u8,
     hold: Duration,
     /// A path that had been silent for so long died at this time.
     suspicion: Option<(Instant, Duration)>,
@@ -177,6 +181,7 @@ impl Agent {
             route: Route::Relay,
             last_sent: None,
             last_packet: None,
+            quiet: MAX_QUIET,
             hold: hold::UNKNOWN,
             suspicion: None,
             answers: (None, 0),
@@ -322,10 +327,14 @@ impl Agent {
             path.handle_sent(now);
         }
         let last = self.last_packet.replace(now);
-        let is_lone = last.is_none_or(|last| now.saturating_duration_since(last) > path::BUSY_FOR);
-        if is_lone && len <= QUIET_LEN {
+        if last.is_none_or(|last| now.saturating_duration_since(last) > path::BUSY_FOR) {
+            self.quiet = MAX_QUIET;
+        }
+        if len <= QUIET_LEN && self.quiet > 0 {
+            self.quiet -= 1;
             return;
         }
+        self.quiet = 0;
         self.last_sent = Some(now);
         self.hurry(now);
     }

@@ -46,6 +46,7 @@ async fn idle(accesses: [&Access; 2]) -> f64 {
     tokio::time::sleep(IDLE).await;
     assert!(!clients.iter_mut().any(was_lost), "{accesses:?}: the path was lost");
     let per_minute = f64::from(count.load(Ordering::Relaxed)) / (IDLE.as_secs_f64() / 60.0);
+    println!("{per_minute:.1} packets a minute: {accesses:?}");
     // What is said then goes directly, at once.
     let ids = [clients[0].id(), clients[1].id()];
     for (from, to) in [(0, 1), (1, 0)] {
@@ -86,4 +87,24 @@ async fn the_mapping_of_a_hard_nat_is_kept() {
         let cost = idle([&hard, &nat(Profile::eim_apdf_random(), 120)]).await;
         assert!(cost <= 4.0, "{lifetime} s: {cost} packets a minute");
     }
+}
+
+/// A NAT that forgets sooner than it did costs the path once or twice, and not every time.
+#[tokio::test(start_paused = true)]
+async fn what_a_nat_held_once_is_not_taken_for_granted() {
+    let mut world = World::new(22);
+    let access = nat(Profile::symmetric_sequential(), 120);
+    let homes = [world.home(&access), world.home(&nat(Profile::eim_apdf_random(), 120))];
+    let mut clients = [world.client(&homes[0]).await, world.client(&homes[1]).await];
+    for client in &mut clients {
+        client.wait_direct().await;
+    }
+    tokio::time::sleep(LEARNING).await;
+    world.net.with_nat(homes[0].nats[0], |nat| {
+        nat.set_profile(Profile { udp_lifetime: Duration::from_secs(30), ..*nat.profile() });
+    });
+    tokio::time::sleep(IDLE).await;
+    clients.iter_mut().for_each(|client| drop(was_lost(client)));
+    tokio::time::sleep(IDLE).await;
+    assert!(!clients.iter_mut().any(was_lost), "it is lost again and again");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::stun::check::Side;
 use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rand::rngs::StdRng;
@@ -41,8 +42,13 @@ pub(crate) fn endpoint(seed: u64) -> EndpointConfig {
     config
 }
 
-/// Settings of a connection between peers. `rtt` is what is known of the way over the relay.
-pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> Arc<TransportConfig> {
+/// Settings of a connection between peers, of which the dialling one keeps it alive. `rtt` is what is known of the way
+/// over the relay.
+pub(crate) fn peer_transport(
+    generation: Arc<PathGeneration>,
+    rtt: Duration,
+    side: Side,
+) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.interval(MTU_INTERVAL);
@@ -50,7 +56,7 @@ pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> 
         .congestion_controller_factory(Arc::new(PerPathConfig { generation }))
         .initial_rtt(rtt)
         .max_idle_timeout(Some(idle(PEER_IDLE)))
-        .keep_alive_interval(Some(PEER_KEEP_ALIVE))
+        .keep_alive_interval((side == Side::Dialer).then_some(PEER_KEEP_ALIVE))
         .max_concurrent_bidi_streams(PEER_STREAMS.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_WINDOW.into())

@@ -21,8 +21,8 @@ const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 /// How long after the last packet a path still counts as carrying data.
 pub(super) const BUSY_FOR: Duration = Duration::from_millis(250);
 /// A path that carries nothing is checked this long after it last proved itself: either side then knows within two
-/// minutes of silence that the other is gone.
-const PROOF_INTERVAL: Duration = Duration::from_secs(110);
+/// minutes of silence that the other is gone. Later than the longest heartbeat, whose answer is the proof.
+const PROOF_INTERVAL: Duration = Duration::from_secs(115);
 /// A heartbeat is no check, and wants no answer, if the path has proved itself within this time.
 const FRESH: Duration = Duration::from_secs(50);
 /// Between checks while an answer is overdue, or while a path that died before proves itself.

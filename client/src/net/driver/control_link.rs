@@ -193,7 +193,8 @@ impl Driver {
         };
         let is_ours = peer.asked_for(introduce.session);
         let is_anew = peer.instance.replace(introduce.instance).is_some_and(|old| old != introduce.instance);
-        let is_needed = peer.current.is_none() && peer.attempt.is_none();
+        // A connection with an earlier run of the peer is as good as none.
+        let is_needed = (peer.current.is_none() || is_anew) && peer.attempt.is_none();
         let side = if introduce.dial { Side::Dialer } else { Side::Acceptor };
         let seed = self.rng.random();
         self.socket.with_mux(|mux| {
@@ -222,7 +223,7 @@ impl Driver {
                 self.emit(Event::Paired(id));
             }
         }
-        if introduce.dial && !is_ours && is_needed {
+        if introduce.dial && (!is_ours || is_anew) && is_needed {
             self.start_dial(id);
         }
     }
