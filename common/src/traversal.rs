@@ -14,8 +14,10 @@
 mod address;
 mod allowance;
 mod birthday;
+pub mod canary;
 pub mod cause;
 mod guess;
+pub mod hold;
 mod meet;
 pub mod method;
 pub mod nat;
@@ -36,14 +38,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::stun::binding;
-use crate::stun::check::{self, Claim, Key, KeyName, Size, TransactionId};
+use crate::stun::check::{self, Claim, Key, KeyName, Side, Size, TransactionId};
 pub use address::{may_check, tier};
 pub use allowance::Allowance;
 pub use birthday::MAX_MAPPINGS;
 use cause::Access;
 use nat::Nat;
 pub use path::Tier;
-use path::{Miss, Path};
+use path::{Due, Miss, Path};
 pub use punch::Outlook;
 use punch::Punch;
 pub use signal::Signal;
@@ -60,6 +62,19 @@ pub const UNPROVEN_BURST: u32 = 256;
 pub const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
 /// Requests of one peer that are answered within a second; the rest are dropped.
 const MAX_ANSWERS_PER_SECOND: u32 = 200;
+
+/// A pair is idle when nothing was sent for this long. It then keeps one path and nothing beside.
+const IDLE_AFTER: Duration = Duration::from_secs(60);
+/// A packet up to this size is one of QUIC's own, a ping or an acknowledgement: nobody waits for it ...
+const QUIET_LEN: usize = 48;
+/// ... unless there are more than these in a row, as in a transfer.
+const MAX_QUIET: u8 = 3;
+/// The dialling side sends heartbeats so much earlier that the other's need not be sent: it answers.
+const LEAD: Duration = Duration::from_secs(1);
+/// A path that died when it had been silent for a while may have died of that, if the peer is heard within this time.
+const SUSPICION: Duration = Duration::from_secs(30);
+/// The shortest silence that a NAT may be said to have forgotten a mapping for.
+const MIN_SILENCE: Duration = Duration::from_secs(5);
 
 /// One of our sockets, as one agent names it: the main one, which all agents share, or one that it alone uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +140,8 @@ pub enum Event {
     Signal(Signal),
     /// This socket is not needed any more.
     Released(Local),
+    /// Our NAT has forgotten a mapping over which nothing was sent for so long.
+    Forgotten(Duration),
 }
 
 /// The machine. One for each peer.
@@ -136,7 +153,14 @@ pub struct Agent {
     sending: Option<KeyName>,
     paths: Vec<Path>,
     route: Route,
+    /// When data was sent last, and when anything was.
     last_sent: Option<Instant>,
+    last_packet: Option<Instant>,
+    /// Packets that may still be sent before they count as data.
+    quiet: u8,
+    hold: Duration,
+    /// A path that had been silent for so long died at this time.
+    suspicion: Option<(Instant, Duration)>,
     answers: (Option<Instant>, u32),
     unproven: Allowance,
     punch: Punch,
@@ -162,6 +186,10 @@ impl Agent {
             paths: Vec::new(),
             route: Route::Relay,
             last_sent: None,
+            last_packet: None,
+            quiet: MAX_QUIET,
+            hold: hold::UNKNOWN,
+            suspicion: None,
             answers: (None, 0),
             unproven: Allowance::new(UNPROVEN_BURST, UNPROVEN_INTERVAL),
             punch: Punch::new(tag, seed),
@@ -189,6 +217,20 @@ impl Agent {
         self.keys.push_back(key);
     }
 
+    /// How long our NAT may be left without a packet of ours, as far as it is known: heartbeats keep to that.
+    pub fn set_hold(&mut self, hold: Duration) {
+        self.hold = hold;
+        let hold = self.own_hold();
+        for path in &mut self.paths {
+            path.set_hold(hold);
+        }
+    }
+
+    fn own_hold(&self) -> Duration {
+        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
+        if leads { self.hold.saturating_sub(LEAD).max(LEAD) } else { self.hold }
+    }
+
     /// Makes requests with the key `name` from now on; the peer must have it by now.
     pub fn send_with(&mut self, name: KeyName) {
         if self.keys.iter().any(|key| key.name == name) {
@@ -207,7 +249,7 @@ impl Agent {
         let way = Way { local: Local::MAIN, remote: addr };
         match self.paths.iter_mut().find(|path| path.way == way) {
             Some(path) => path.wake(now),
-            None => self.insert(Path::new(now, way)),
+            None => self.insert(now, way),
         }
         self.handle_timeout(now);
     }
@@ -275,13 +317,13 @@ impl Agent {
         }
     }
 
-    fn insert(&mut self, path: Path) {
+    fn insert(&mut self, now: Instant, way: Way) {
         if self.paths.len() == MAX_PATHS {
             // A path that answered once is worth more than news; without one to spare, news is dropped.
             let Some(spare) = self.paths.iter().position(|path| !path.has_answered()) else { return };
             self.paths.remove(spare);
         }
-        self.paths.push(path);
+        self.paths.push(Path::new(now, way, self.own_hold()));
     }
 
     /// The path over `addr` is gone for good: a TCP connection has ended.
@@ -298,16 +340,44 @@ impl Agent {
         self.handle_timeout(now);
     }
 
-    /// A packet for the peer is about to be sent. The path in use is measured while it carries data, so that its
-    /// death shows within a round trip.
-    pub fn handle_sent(&mut self, now: Instant) {
+    /// Packets of `len` bytes together are about to be sent to the peer. The path in use is measured while it carries
+    /// data, so that its death shows within a round trip.
+    pub fn handle_sent(&mut self, now: Instant, len: usize) {
+        let way = self.route.direct();
+        if let Some(path) = self.paths.iter_mut().find(|path| Some(path.way) == way) {
+            path.handle_sent(now);
+        }
+        let last = self.last_packet.replace(now);
+        if last.is_none_or(|last| now.saturating_duration_since(last) > path::BUSY_FOR) {
+            self.quiet = MAX_QUIET;
+        }
+        if len <= QUIET_LEN && self.quiet > 0 {
+            self.quiet -= 1;
+            return;
+        }
+        self.quiet = 0;
         self.last_sent = Some(now);
         self.hurry(now);
     }
 
     /// A packet of the peer came over the relay: either there is no direct path yet, or the peer has lost it.
     pub fn handle_relayed(&mut self, now: Instant) {
+        self.confirm_suspicion(now);
         self.hurry(now);
+    }
+
+    /// The peer is there: what killed the path over which it was not heard may have been our NAT's forgetfulness.
+    fn confirm_suspicion(&mut self, now: Instant) {
+        if let Some((died, silence)) = self.suspicion.take()
+            && now.saturating_duration_since(died) < SUSPICION
+        {
+            self.events.push_back(Event::Forgotten(silence));
+        }
+    }
+
+    /// Whether nothing was sent for long.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.last_sent.is_none_or(|last| now.saturating_duration_since(last) >= IDLE_AFTER)
     }
 
     fn hurry(&mut self, now: Instant) {
@@ -363,9 +433,13 @@ impl Agent {
         self.transmits.push_back(Transmit { local, to: remote, bytes: check::response(key, id, remote) });
         self.events.push_back(Event::Heard(remote));
         // RFC 8445 §7.3.1.3–4: an unknown source is a peer-reflexive candidate, and gets a triggered check.
+        self.confirm_suspicion(now);
         match self.paths.iter_mut().find(|path| path.way == way) {
-            Some(path) => path.trigger(now),
-            None => self.insert(Path::new(now, way)),
+            Some(path) => {
+                path.trigger(now);
+                path.handle_heard(now);
+            }
+            None => self.insert(now, way),
         }
         self.punch.handle_hit(now);
         self.handle_timeout(now);
@@ -386,12 +460,11 @@ impl Agent {
         let Some(path) = self.paths.iter_mut().find(|path| path.way == way) else { return false };
         let Some(name) = path.key_of(id) else { return false };
         let Some(key) = self.keys.iter().find(|key| key.name == name) else { return false };
-        if check::verify_response(key, datagram).is_none() {
-            return false;
-        }
+        let Some(mapped) = check::verify_response(key, datagram) else { return false };
         let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
-        path.handle_answer(now, id, last_sent);
+        let forgotten = path.handle_answer(now, id, mapped, last_sent);
         self.answered = self.answered.saturating_add(1);
+        self.events.extend(forgotten.filter(|silence| *silence >= MIN_SILENCE).map(Event::Forgotten));
         self.events.push_back(Event::Answered(way.remote));
         true
     }
@@ -399,10 +472,25 @@ impl Agent {
     /// Lets time pass: sends the checks that are due and notes those that were missed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Some(key) = self.keys.iter().find(|key| Some(key.name) == self.sending) else { return };
+        let (current, is_idle) = (self.route.direct(), self.is_idle(now));
         for path in &mut self.paths {
+            let was_alive = path.is_alive();
             path.handle_timeout(now);
-            let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(path.way));
-            if let Some(size) = path.take_due(now) {
+            let is_current = current == Some(path.way);
+            if was_alive && !path.is_alive() && is_current && path.silence() >= MIN_SILENCE {
+                self.suspicion = Some((now, path.silence()));
+            }
+            if is_idle && matches!(self.route, Route::Direct(_)) && !is_current && path.has_answered() {
+                path.rest(now);
+            }
+            let last_sent = self.last_sent.filter(|_| is_current);
+            let due = path.take_due(now, last_sent);
+            if let Some(Due::Beat) = due {
+                path.handle_beat(now);
+                let Way { local, remote } = path.way;
+                self.transmits.push_back(Transmit { local, to: remote, bytes: check::indication(self.rng.random()) });
+            }
+            if let Some(Due::Check(size)) = due {
                 if !path.has_answered() && !self.unproven.take(now) {
                     path.defer(now + UNPROVEN_INTERVAL);
                     continue;
@@ -488,13 +576,14 @@ impl Agent {
         self.route.direct().is_some_and(|way| tier(way.remote) != Tier::Tcp)
     }
 
-    /// Keeps the path in use and one spare under measurement; the others rest.
+    /// Keeps the path in use and one spare under measurement, unless nothing is said anyway; the others rest.
     fn rest_others(&mut self, now: Instant) {
         let Route::Direct(current) = self.route else { return };
+        let spares = usize::from(!self.is_idle(now));
         let mut others: Vec<_> =
             self.paths.iter_mut().filter(|path| path.is_alive() && path.way != current).collect();
         others.sort_by_key(|path| path.rank());
-        for path in others.into_iter().skip(1) {
+        for path in others.into_iter().skip(spares) {
             path.rest(now);
         }
     }

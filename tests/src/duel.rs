@@ -327,7 +327,7 @@ impl Duel {
                     Event::Released(local) => {
                         self.seats[n].ports.remove(&(false, local));
                     }
-                    Event::Routed(_) | Event::Heard(_) | Event::Answered(_) => {}
+                    Event::Routed(_) | Event::Heard(_) | Event::Answered(_) | Event::Forgotten(_) => {}
                 }
             }
         }

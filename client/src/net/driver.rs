@@ -261,6 +261,9 @@ impl Driver {
         while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
             if let Some(peer) = self.peers.get(change.peer) {
                 peer.handle_via(now, change.via);
+                if change.via == Via::Relay && (peer.online.is_none() || !matches!(self.server, Server::Up(_))) {
+                    peer.suspect_absence(now);
+                }
             }
             self.emit(Event::Path(change));
         }
@@ -281,6 +284,7 @@ impl Driver {
         }
         self.settle_server_doubt(now);
         self.introduce_again(now);
+        self.close_absent(now);
         self.leave_absent_partner(now);
         let due: Vec<_> =
             self.peers.iter_mut().filter_map(|(id, peer)| peer.take_redial(now).then_some(id)).collect();

@@ -6,6 +6,7 @@
 //! clock and owns no socket.
 
 mod hard;
+mod holds;
 mod peer;
 mod socket_id;
 mod streams;
@@ -156,7 +157,9 @@ impl Mux {
         self.next_tag = self.next_tag.wrapping_add(1);
         let tag = self.next_tag;
         self.by_id.insert(peer, tag);
-        self.peers.insert(tag, Peer::new(peer, tag, seed));
+        let mut peer = Peer::new(peer, tag, seed);
+        peer.agent.set_hold(self.network.holds.interval());
+        self.peers.insert(tag, peer);
     }
 
     /// Forgets `peer`: its packets are dropped from now on.
@@ -176,6 +179,7 @@ impl Mux {
         let Some(tag) = self.by_id.get(&peer).copied() else { return };
         let Some(peer) = self.peers.get_mut(&tag) else { return };
         peer.agent = Agent::new(tag, seed);
+        peer.agent.set_hold(self.network.holds.interval());
         self.outgoing.push(Outgoing::CloseAll(tag));
         peer.sources.clear();
         peer.newest.clear();
@@ -222,6 +226,11 @@ impl Mux {
                 self.early.push_back((came, frame));
             }
         }
+    }
+
+    /// Whose packets `session` relays.
+    pub(crate) fn owner_of(&self, session: SessionId) -> Option<PeerId> {
+        self.peers.get(self.by_session.get(&session)?).map(|peer| peer.id)
     }
 
     /// The relay of `session` is no more.
@@ -325,7 +334,7 @@ impl Mux {
     ) -> Destination {
         let Some(tag) = PEERS.tag(to) else { return Destination::Handed };
         let Some(peer) = self.peers.get_mut(&tag) else { return Destination::Handed };
-        peer.agent.handle_sent(now);
+        peer.agent.handle_sent(now, contents.len());
         let route = peer.agent.route();
         if let Some(way) = route.direct() {
             peer.remember(ecn, contents, segment);
@@ -379,6 +388,11 @@ impl Mux {
             self.settle_prober(now);
             return false;
         }
+        if tag == socket_id::CANARIES {
+            self.network.holds.canaries.handle_response(now, local, from, datagram);
+            self.settle_canaries();
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(&tag) else { return false };
         let valid = peer.agent.handle_datagram(now, local, from, datagram);
         self.settle(tag);
@@ -411,6 +425,8 @@ impl Mux {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.network.prober.handle_timeout(now);
         self.settle_prober(now);
+        self.network.holds.canaries.handle_timeout(now);
+        self.settle_canaries();
         let due: Vec<_> = self
             .peers
             .iter()
@@ -429,7 +445,8 @@ impl Mux {
     /// When [`Mux::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let agents = self.peers.values().filter_map(|peer| peer.agent.poll_timeout());
-        agents.chain(self.network.prober.poll_timeout()).min()
+        let network = [self.network.prober.poll_timeout(), self.network.holds.canaries.poll_timeout()];
+        agents.chain(network.into_iter().flatten()).min()
     }
 
     /// Whether a relayed packet waits for QUIC.
@@ -467,6 +484,17 @@ impl Mux {
         self.peers.get(self.by_id.get(&peer)?).map(|peer| peer.path(&self.streams))
     }
 
+    /// Whether packets for `peer` go through the server, if anywhere.
+    pub(crate) fn is_relayed(&self, peer: PeerId) -> bool {
+        self.path_of(peer).is_none_or(|path| path.via == Via::Relay)
+    }
+
+    /// Whether nothing can be sent to `peer`.
+    pub(crate) fn is_stranded(&self, peer: PeerId) -> bool {
+        let has_relay = self.by_id.get(&peer).is_some_and(|tag| !self.peers[tag].sessions.is_empty());
+        !has_relay && self.is_relayed(peer)
+    }
+
     /// Carries out what an agent wants after an input.
     fn settle(&mut self, tag: u32) {
         let Some(peer) = self.peers.get_mut(&tag) else { return };
@@ -474,8 +502,10 @@ impl Mux {
             let socket = SocketId::of(tag, transmit.local);
             self.outgoing.push(Outgoing::Datagram(socket, transmit.to, transmit.bytes));
         }
+        let mut forgotten = None;
         while let Some(event) = peer.agent.poll_event() {
             match event {
+                Event::Forgotten(silence) => forgotten = Some(silence),
                 Event::Heard(from) | Event::Answered(from) => {
                     if self.by_source.insert(from, tag) != Some(tag) {
                         peer.sources.push_back(from);
@@ -497,6 +527,9 @@ impl Mux {
                     peer.was_direct |= route.direct().is_some();
                 }
             }
+        }
+        if let Some(silence) = forgotten {
+            self.handle_forgotten(silence);
         }
     }
 }

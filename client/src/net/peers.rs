@@ -33,6 +33,9 @@ const SEEK_PAUSE: Duration = Duration::from_secs(5);
 const REINTRODUCE: Duration = Duration::from_secs(2);
 /// The longest such time.
 const MAX_REINTRODUCE: Duration = Duration::from_secs(60);
+/// A connected peer that has no direct path, and that the server does not see either, is gone if nothing of it comes
+/// over the relay for this long.
+const ABSENCE: Duration = Duration::from_secs(60);
 /// Introductions of one peer that are kept open.
 const MAX_SESSIONS: usize = 2;
 
@@ -96,6 +99,8 @@ pub(crate) struct Peer {
     reintroductions: u32,
     pub(crate) reintroduce_at: Option<Instant>,
     last_reintroduced: Option<Instant>,
+    /// The peer is taken for gone then, unless more datagrams than these have come of it.
+    absence: Option<(Instant, u64)>,
 }
 
 impl Peer {
@@ -114,6 +119,7 @@ impl Peer {
             reintroductions: 0,
             reintroduce_at: None,
             last_reintroduced: None,
+            absence: None,
         }
     }
 
@@ -218,8 +224,24 @@ impl Peer {
         self.reintroduce_at = Some(now);
     }
 
+    /// There may be no way to the peer any more.
+    pub(crate) fn suspect_absence(&mut self, now: Instant) {
+        if let Some(current) = &self.current
+            && self.absence.is_none()
+        {
+            self.absence = Some((now + ABSENCE, current.connection.stats().udp_rx.datagrams));
+        }
+    }
+
+    /// Whether the peer was suspected to be gone for long, and nothing has come of it since.
+    pub(crate) fn take_absence(&mut self, now: Instant) -> bool {
+        let Some((_, before)) = self.absence.take_if(|(until, _)| *until <= now) else { return false };
+        self.current.as_ref().is_some_and(|current| current.connection.stats().udp_rx.datagrams == before)
+    }
+
     /// A direct path works again.
     fn handle_direct(&mut self) {
+        self.absence = None;
         self.reintroductions = 0;
         self.reintroduce_at = None;
     }
@@ -272,7 +294,8 @@ impl Peer {
         let expiry = self.expires_at.filter(|_| {
             self.current.is_none() && self.attempt.is_none() && redial.is_none() && self.online.is_none()
         });
-        [redial, expiry].into_iter().flatten().min()
+        let absence = self.absence.map(|(until, _)| until);
+        [redial, expiry, absence].into_iter().flatten().min()
     }
 }
 

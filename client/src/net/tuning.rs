@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::stun::check::Side;
 use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rand::rngs::StdRng;
@@ -10,11 +11,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::congestion::{PathGeneration, PerPathConfig};
 
-/// A peer from which nothing came for this long is gone. Paths are watched by checks, much faster; this is for
-/// peers that vanish altogether.
-const PEER_IDLE: Duration = Duration::from_secs(60);
-/// Keeps an idle peer connection alive well within [`PEER_IDLE`].
-const PEER_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A peer from which nothing came for this long is gone. Direct paths are watched by checks, and the driver looks after
+/// those who are left without one; this is for peers that vanish although the server sees them.
+const PEER_IDLE: Duration = Duration::from_secs(600);
+/// Keeps an idle peer connection alive well within [`PEER_IDLE`]. NAT mappings are kept by heartbeats, not by this.
+const PEER_KEEP_ALIVE: Duration = Duration::from_secs(240);
 /// The server forgets a client after 30 seconds of silence (`docs/protocol.md` §4.1).
 const SERVER_IDLE: Duration = Duration::from_secs(30);
 /// Keeps the connection to the server and the NAT mapping that it shares with the peers.
@@ -43,8 +44,13 @@ pub(crate) fn endpoint(seed: u64) -> EndpointConfig {
     config
 }
 
-/// Settings of a connection between peers. `rtt` is what is known of the way over the relay.
-pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> Arc<TransportConfig> {
+/// Settings of a connection between peers, of which the dialling one keeps it alive. `rtt` is what is known of the way
+/// over the relay.
+pub(crate) fn peer_transport(
+    generation: Arc<PathGeneration>,
+    rtt: Duration,
+    side: Side,
+) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.interval(MTU_INTERVAL);
@@ -52,7 +58,7 @@ pub(crate) fn peer_transport(generation: Arc<PathGeneration>, rtt: Duration) -> 
         .congestion_controller_factory(Arc::new(PerPathConfig { generation }))
         .initial_rtt(rtt)
         .max_idle_timeout(Some(idle(PEER_IDLE)))
-        .keep_alive_interval(Some(PEER_KEEP_ALIVE))
+        .keep_alive_interval((side == Side::Dialer).then_some(PEER_KEEP_ALIVE))
         .max_concurrent_bidi_streams(PEER_STREAMS.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_WINDOW.into())

@@ -121,6 +121,14 @@ pub fn request(key: &Key, id: TransactionId, size: Size) -> Vec<u8> {
     encode(&sealed(builder, key))
 }
 
+/// A packet for the NATs on the way alone (RFC 8445 §11): nobody looks at it or answers it.
+#[must_use]
+pub fn indication(id: TransactionId) -> Vec<u8> {
+    let mut bytes = super::binding::request(id).to_vec();
+    bytes[..2].copy_from_slice(&INDICATION);
+    bytes
+}
+
 /// The answer to a request that came from `source`.
 #[must_use]
 pub fn response(key: &Key, id: TransactionId, source: SocketAddr) -> Vec<u8> {
@@ -156,8 +164,9 @@ pub enum Claim {
     Response(TransactionId),
 }
 
-/// Binding request and success response, RFC 8489 §5.
+/// Binding request, indication and success response, RFC 8489 §5.
 const REQUEST: [u8; 2] = [0x00, 0x01];
+const INDICATION: [u8; 2] = [0x00, 0x11];
 const RESPONSE: [u8; 2] = [0x01, 0x01];
 const USERNAME: [u8; 2] = [0x00, 0x06];
 

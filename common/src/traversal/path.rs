@@ -1,6 +1,7 @@
 //! One address of the peer: its schedule of checks, its measured round trip, its life and death.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Local, Way, tier};
@@ -18,10 +19,12 @@ const MAX_REST: Duration = Duration::from_secs(120);
 /// Between checks of a path while it carries data.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 /// How long after the last packet a path still counts as carrying data.
-const BUSY_FOR: Duration = Duration::from_millis(250);
-/// Between checks of a path that carries nothing; well below the two minutes of RFC 4787 REQ-5 and below the 30
-/// seconds that many NATs keep instead.
-const IDLE_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const BUSY_FOR: Duration = Duration::from_millis(250);
+/// A path that carries nothing is checked this long after it last proved itself: either side then knows within two
+/// minutes of silence that the other is gone. Later than the longest heartbeat, whose answer is the proof.
+const PROOF_INTERVAL: Duration = Duration::from_secs(115);
+/// A heartbeat is no check, and wants no answer, if the path has proved itself within this time.
+const FRESH: Duration = Duration::from_secs(50);
 /// Between checks while an answer is overdue, or while a path that died before proves itself.
 const DOUBT_INTERVAL: Duration = Duration::from_millis(50);
 /// An answer is overdue after the smoothed round trip, four deviations, and at least this much.
@@ -46,6 +49,15 @@ pub enum Tier {
     Public,
     /// A TCP connection, wherever it goes: a lost packet holds up those behind it.
     Tcp,
+}
+
+/// What is to be sent on a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A check of this size.
+    Check(Size),
+    /// A packet that needs no answer, for the NATs on the way.
+    Beat,
 }
 
 /// Whether an answer is overdue.
@@ -80,6 +92,18 @@ pub(super) struct Path {
     state: State,
     next_check: Instant,
     last_check: Option<Instant>,
+    /// How long our NAT may be left without a packet of ours.
+    pub(super) hold: Duration,
+    /// When the last packet of any kind was sent.
+    last_out: Instant,
+    /// When a check was answered, or one of the peer's came.
+    last_proof: Instant,
+    /// The next check waits for no heartbeat: data is under way.
+    is_hurried: bool,
+    /// Where the peer saw us.
+    mapped: Option<SocketAddr>,
+    /// The longest time for which nothing had been sent before a check, since one was answered.
+    silence: Duration,
     outstanding: VecDeque<Outstanding>,
     smoothed: Option<(Duration, Duration)>,
     unanswered: u32,
@@ -89,12 +113,18 @@ pub(super) struct Path {
 }
 
 impl Path {
-    pub(super) fn new(now: Instant, way: Way) -> Self {
+    pub(super) fn new(now: Instant, way: Way, hold: Duration) -> Self {
         Self {
             way,
             state: State::Probing(0),
             next_check: now,
             last_check: None,
+            hold,
+            last_out: now,
+            last_proof: now,
+            is_hurried: false,
+            mapped: None,
+            silence: Duration::ZERO,
             outstanding: VecDeque::new(),
             smoothed: None,
             unanswered: 0,
@@ -137,6 +167,32 @@ impl Path {
     pub(super) fn hurry(&mut self, now: Instant) {
         let due = self.last_check.map_or(now, |last| last + BUSY_INTERVAL);
         self.next_check = self.next_check.min(due.max(now));
+        self.is_hurried = true;
+    }
+
+    /// A packet of another kind than checks was sent here.
+    pub(super) const fn handle_sent(&mut self, now: Instant) {
+        self.last_out = now;
+    }
+
+    /// The peer was heard here, and an answer was sent.
+    pub(super) fn handle_heard(&mut self, now: Instant) {
+        self.last_out = now;
+        if self.is_alive() {
+            self.last_proof = now;
+        }
+    }
+
+    /// How long our NAT may be left without a packet of ours from now on.
+    pub(super) fn set_hold(&mut self, hold: Duration) {
+        self.hold = hold;
+        if self.is_alive() && !self.is_hurried {
+            self.next_check = self.next_check.min(self.idle_due());
+        }
+    }
+
+    fn idle_due(&self) -> Instant {
+        (self.last_out + self.hold).min(self.last_proof + PROOF_INTERVAL)
     }
 
     /// Waits with the next check.
@@ -187,13 +243,31 @@ impl Path {
         }
     }
 
-    /// Whether a check is due, and how large it should be.
-    pub(super) fn take_due(&self, now: Instant) -> Option<Size> {
-        let due = self.next_check <= now && self.state != State::Resting;
-        due.then_some(match self.state {
-            State::Alive { .. } => Size::Bare,
-            State::Probing(_) | State::Resting => Size::Padded,
-        })
+    /// What is due, if anything.
+    pub(super) fn take_due(&mut self, now: Instant, last_sent: Option<Instant>) -> Option<Due> {
+        if self.next_check > now {
+            return None;
+        }
+        match self.state {
+            State::Resting => None,
+            State::Probing(_) => Some(Due::Check(Size::Padded)),
+            State::Alive { misses: 0 } if !self.is_hurried && self.is_idle(now, last_sent) => {
+                let due = self.idle_due();
+                if due > now {
+                    self.next_check = due;
+                    return None;
+                }
+                let is_fresh = now.saturating_duration_since(self.last_proof) < FRESH;
+                Some(if is_fresh { Due::Beat } else { Due::Check(Size::Bare) })
+            }
+            State::Alive { .. } => Some(Due::Check(Size::Bare)),
+        }
+    }
+
+    /// A heartbeat was sent.
+    pub(super) fn handle_beat(&mut self, now: Instant) {
+        self.last_out = now;
+        self.next_check = self.idle_due();
     }
 
     /// A check was sent.
@@ -205,6 +279,9 @@ impl Path {
         last_sent: Option<Instant>,
     ) {
         self.last_check = Some(now);
+        self.silence = self.silence.max(now.saturating_duration_since(self.last_out));
+        self.last_out = now;
+        self.is_hurried = false;
         if self.outstanding.len() == MAX_OUTSTANDING {
             self.outstanding.pop_front();
         }
@@ -212,28 +289,32 @@ impl Path {
         if !self.has_answered() {
             self.unanswered += 1;
         }
-        self.next_check = now
-            + match &mut self.state {
-                State::Probing(place) => {
-                    *place += 1;
-                    // After the last one, its answer is given the time that the last step took.
-                    Duration::from_millis(
-                        *SCHEDULE_MS.get(*place).unwrap_or(&SCHEDULE_MS[SCHEDULE_MS.len() - 1]),
-                    )
-                }
-                State::Alive { misses: 1.. } => DOUBT_INTERVAL,
-                State::Alive { .. } | State::Resting => self.interval(now, last_sent),
-            };
+        self.next_check = match &mut self.state {
+            State::Probing(place) => {
+                *place += 1;
+                // After the last one, its answer is given the time that the last step took.
+                let step = SCHEDULE_MS.get(*place).unwrap_or(&SCHEDULE_MS[SCHEDULE_MS.len() - 1]);
+                now + Duration::from_millis(*step)
+            }
+            State::Alive { misses: 1.. } => now + DOUBT_INTERVAL,
+            State::Alive { .. } | State::Resting => self.next_after(now, now, last_sent),
+        };
     }
 
-    fn interval(&self, now: Instant, last_sent: Option<Instant>) -> Duration {
+    /// Whether the path has nothing to prove and nothing to carry.
+    fn is_idle(&self, now: Instant, last_sent: Option<Instant>) -> bool {
         let busy = last_sent.is_some_and(|sent| now.saturating_duration_since(sent) < BUSY_FOR);
+        self.is_proven() && !busy
+    }
+
+    /// When the check after the one at `last` is due.
+    fn next_after(&self, now: Instant, last: Instant, last_sent: Option<Instant>) -> Instant {
         if !self.is_proven() {
-            DOUBT_INTERVAL
-        } else if busy {
-            BUSY_INTERVAL
+            last + DOUBT_INTERVAL
+        } else if self.is_idle(now, last_sent) {
+            self.idle_due().max(last + BUSY_INTERVAL)
         } else {
-            IDLE_INTERVAL
+            last + BUSY_INTERVAL
         }
     }
 
@@ -242,9 +323,16 @@ impl Path {
         self.outstanding.iter().find(|check| check.id == id).map(|check| check.key)
     }
 
-    /// The request `id` was answered.
-    pub(super) fn handle_answer(&mut self, now: Instant, id: TransactionId, last_sent: Option<Instant>) {
-        let Some(at) = self.outstanding.iter().position(|check| check.id == id) else { return };
+    /// The request `id` was answered by a peer that saw us at `mapped`. Returns how long the path had been silent if our
+    /// NAT has forgotten its mapping over it.
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        mapped: SocketAddr,
+        last_sent: Option<Instant>,
+    ) -> Option<Duration> {
+        let at = self.outstanding.iter().position(|check| check.id == id)?;
         let sent = self.outstanding[at].sent;
         // What was sent before the answered one counts neither as missed nor as waited for any more.
         self.outstanding.drain(..=at);
@@ -253,8 +341,17 @@ impl Path {
         self.rounds = 0;
         self.answers_in_row += 1;
         self.state = State::Alive { misses: 0 };
+        self.last_proof = now;
         let last = self.last_check.unwrap_or(now);
-        self.next_check = (last + self.interval(now, last_sent)).max(now);
+        self.next_check = self.next_after(now, last, last_sent).max(now);
+        let is_new = self.mapped.replace(mapped).is_some_and(|before| before != mapped);
+        let silence = std::mem::take(&mut self.silence);
+        is_new.then_some(silence)
+    }
+
+    /// How long nothing had been sent here before the check that has remained unanswered.
+    pub(super) const fn silence(&self) -> Duration {
+        self.silence
     }
 
     /// RFC 6298 §2, with its constants.

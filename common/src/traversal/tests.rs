@@ -106,7 +106,7 @@ impl Pair {
     fn run_busy(&mut self, for_ms: u64) {
         for _ in 0..for_ms / 10 {
             for agent in &mut self.agents {
-                agent.handle_sent(self.now);
+                agent.handle_sent(self.now, 1200);
             }
             self.drain();
             self.run(10);
@@ -272,4 +272,24 @@ fn addresses_of_others_are_not_flooded_however_many_are_named() {
     let total: u32 = pair.sent.values().sum();
     let allowed = UNPROVEN_BURST + 10_000 / u32::try_from(UNPROVEN_INTERVAL.as_millis()).unwrap();
     assert!(total <= allowed + 1, "{total} checks, {allowed} allowed");
+}
+
+#[test]
+fn a_ping_and_its_acknowledgement_are_no_conversation() {
+    let mut pair = Pair::new(|_, _, _| true);
+    pair.introduce();
+    pair.run(1_000);
+    let sent = |pair: &mut Pair, packets, len| {
+        pair.sent.clear();
+        for _ in 0..packets {
+            pair.agents[0].handle_sent(pair.now, len);
+            pair.drain();
+            pair.run(20);
+        }
+        pair.run(1_000);
+        pair.sent.values().sum::<u32>()
+    };
+    assert_eq!(sent(&mut pair, 3, 40), 0);
+    assert!(sent(&mut pair, 10, 40) > 4, "acknowledgements of a transfer");
+    assert!(sent(&mut pair, 1, 120) > 0, "a message");
 }

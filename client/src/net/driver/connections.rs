@@ -45,7 +45,7 @@ impl Driver {
 
     pub(super) fn start_dial(&mut self, id: PeerId) {
         let Some((addr, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else { return };
-        let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt));
+        let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt, Side::Dialer));
         match self.endpoint.connect_with(config, addr, &common::tls::server_name(id)) {
             Ok(connecting) => {
                 let reporter = self.reporter(id, Side::Dialer);
@@ -83,7 +83,7 @@ impl Driver {
         let Some((_, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else {
             return incoming.ignore();
         };
-        let config = self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt));
+        let config = self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt, Side::Acceptor));
         match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => {
                 // An attempt that is under way is overtaken.
@@ -180,6 +180,16 @@ impl Driver {
         let signals = Arc::new(tokio::sync::Mutex::new(signal_queue));
         let link = Link { peer: id, connection, side, handshake: watcher, signals, tcp_offers };
         self.emit(Event::Connected(link));
+    }
+
+    /// Closes the connections of peers that are gone.
+    pub(super) fn close_absent(&mut self, now: Instant) {
+        for (id, peer) in self.peers.iter_mut() {
+            let is_gone = peer.take_absence(now) && self.socket.with_mux(|mux| mux.is_relayed(id));
+            if let Some(current) = peer.current.as_ref().filter(|_| is_gone) {
+                current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            }
+        }
     }
 
     /// Looks for a way to the peer over TCP from now on, if that is wanted.

@@ -96,6 +96,11 @@ impl Driver {
     pub(super) fn handle_server_down(&mut self, now: Instant, error: ServerError) {
         self.socket.set_server(None);
         self.socket.with_mux(super::super::mux::Mux::remove_all_sessions);
+        for (id, peer) in self.peers.iter_mut() {
+            if self.socket.with_mux(|mux| mux.is_relayed(id)) {
+                peer.suspect_absence(now);
+            }
+        }
         let ended = self.meetings.handle_server_down();
         self.follow_code(ended);
         for (_, peer) in self.peers.iter_mut() {
@@ -140,7 +145,17 @@ impl Driver {
             }
             ToClient::Introduce(introduce) => self.handle_introduce(now, &introduce),
             ToClient::Failed(failed) => self.handle_failed(now, &failed),
-            ToClient::End(End { session }) => self.socket.with_mux(|mux| mux.remove_session(session)),
+            ToClient::End(End { session }) => {
+                let owner = self.socket.with_mux(|mux| {
+                    let owner = mux.owner_of(session);
+                    mux.remove_session(session);
+                    owner.filter(|owner| mux.is_stranded(*owner))
+                });
+                if let Some(peer) = owner.and_then(|owner| self.peers.get(owner)) {
+                    peer.want_reintroduction(now);
+                    peer.suspect_absence(now);
+                }
+            }
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
@@ -180,7 +195,8 @@ impl Driver {
         };
         let is_ours = peer.asked_for(introduce.session);
         let is_anew = peer.instance.replace(introduce.instance).is_some_and(|old| old != introduce.instance);
-        let is_needed = peer.current.is_none() && peer.attempt.is_none();
+        // A connection with an earlier run of the peer is as good as none.
+        let is_needed = (peer.current.is_none() || is_anew) && peer.attempt.is_none();
         let side = if introduce.dial { Side::Dialer } else { Side::Acceptor };
         let seed = self.rng.random();
         self.socket.with_mux(|mux| {
@@ -209,19 +225,23 @@ impl Driver {
                 self.emit(Event::Paired(id));
             }
         }
-        if introduce.dial && !is_ours && is_needed {
+        if introduce.dial && (!is_ours || is_anew) && is_needed {
             self.start_dial(id);
         }
     }
 
     fn handle_failed(&mut self, now: Instant, failed: &Failed) {
         self.socket.with_mux(|mux| mux.remove_session(failed.session));
+        let relayed = |id| self.socket.with_mux(|mux| mux.is_relayed(id));
         let Some((id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.asked_for(failed.session)) else {
             return;
         };
         let reason = match failed.reason {
             FailedReason::Offline => {
                 peer.online = None;
+                if relayed(id) {
+                    peer.suspect_absence(now);
+                }
                 "not online"
             }
             FailedReason::TooMany => "too many connections are being made",
@@ -249,13 +269,14 @@ impl Driver {
         peer.handle_presence(now, presence.online, presence.standing);
         if presence.online.is_none()
             && let Some(current) = &peer.current
-            && self
-                .socket
-                .with_mux(|mux| mux.path_of(presence.peer))
-                .is_none_or(|path| path.via == Via::Relay)
         {
-            // The server is the only way to this peer, and it has gone from there.
-            current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            if self.socket.with_mux(|mux| mux.is_relayed(presence.peer)) {
+                // The server is the only way to this peer, and it has gone from there.
+                current.connection.close(VarInt::from_u32(close::BYE), b"gone");
+            } else {
+                // It may be gone from the direct path too.
+                self.socket.with_mux(|mux| mux.doubt(now, presence.peer));
+            }
         }
         let online = presence.online.is_some();
         self.emit(Event::Presence { peer: presence.peer, online });

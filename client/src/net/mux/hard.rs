@@ -5,6 +5,7 @@ use common::traversal::cause::{Access, Passes};
 use common::traversal::nat::Nat;
 use common::traversal::{Outlook, Signal};
 
+use super::holds::Holds;
 use super::turns::Turns;
 use super::*;
 
@@ -16,6 +17,7 @@ pub(super) struct Network {
     /// What gets out of it to the server.
     access: Access,
     turns: Turns,
+    pub(super) holds: Holds,
 }
 
 impl Default for Network {
@@ -25,6 +27,7 @@ impl Default for Network {
             nat: Nat::default(),
             access: Access::default(),
             turns: Turns::default(),
+            holds: Holds::default(),
         }
     }
 }
@@ -50,6 +53,10 @@ impl Mux {
                 .collect();
         self.network.prober.start(now, seed, place, &probes);
         self.settle_prober(now);
+        let family = |probe: &&SocketAddr| probe.is_ipv4() == server.is_ipv4() && !server.ip().is_loopback();
+        if let Some(probe) = probes.iter().find(family) {
+            self.enter_network(now, seed, place.observed.ip(), *probe);
+        }
     }
 
     /// What our own NAT is, as far as it is known.

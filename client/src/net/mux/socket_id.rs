@@ -5,6 +5,9 @@ use common::traversal::Local;
 /// The owner of the sockets that find out what NAT we are behind; peers' tags begin at 1.
 pub(super) const PROBER: u32 = 0;
 
+/// The owner of the sockets that find out how long a mapping is held.
+pub(super) const CANARIES: u32 = u32::MAX;
+
 /// One of our sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SocketId {
