@@ -26,6 +26,8 @@ const READ_LEN: usize = 4096;
 pub(super) enum Report {
     /// Greeted and proven.
     Greeted { name: String, words: String },
+    /// Something for the engine.
+    Told(ToPeer),
     /// From the log.
     Log(ExchangeEvent),
 }
@@ -47,11 +49,16 @@ enum SessionError {
     Local(String),
 }
 
-/// Serves `link` until its connection ends. Reports are labelled by the caller's channel.
-pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Report>) {
+/// Serves `link` until its connection ends, and sends `frames` to the peer. Reports are labelled by the caller's channel.
+pub(super) async fn run(
+    context: Context,
+    link: Link,
+    reports: mpsc::Sender<Report>,
+    mut frames: mpsc::Receiver<ToPeer>,
+) {
     loop {
         let began = *link.handshake.borrow();
-        match serve(&context, &link, &reports).await {
+        match serve(&context, &link, &reports, &mut frames).await {
             Err(SessionError::EarlyRejected) => {}
             // The streams break before the handshake's outcome is known.
             Ok(()) | Err(SessionError::Connection)
@@ -77,7 +84,12 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
     }
 }
 
-async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -> Result<(), SessionError> {
+async fn serve(
+    context: &Context,
+    link: &Link,
+    reports: &mpsc::Sender<Report>,
+    frames: &mut mpsc::Receiver<ToPeer>,
+) -> Result<(), SessionError> {
     let [control, log] = streams(&link.connection, link.side).await?;
     let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
     let exchange = Exchange {
@@ -95,7 +107,7 @@ async fn serve(context: &Context, link: &Link, reports: &mpsc::Sender<Report>) -
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        result = greet(context, link, control, reports) => result,
+        result = greet(context, link, control, reports, frames) => result,
         result = exchange => match result {
             Ok(()) => Err(SessionError::Connection),
             Err(error) => Err(sort(link, &error)),
@@ -198,6 +210,7 @@ async fn greet(
     link: &Link,
     (mut send, mut recv): Stream,
     reports: &mpsc::Sender<Report>,
+    frames: &mut mpsc::Receiver<ToPeer>,
 ) -> Result<(), SessionError> {
     let ended = |_| SessionError::Connection;
     if link.side == Side::Acceptor {
@@ -221,6 +234,10 @@ async fn greet(
         let chunk = tokio::select! {
             Some(signal) = signals.recv() => {
                 send.write_all(&signals::to_frame(signal).to_bytes()).await.map_err(ended)?;
+                continue;
+            }
+            Some(frame) = frames.recv() => {
+                send.write_all(&frame.to_bytes()).await.map_err(ended)?;
                 continue;
             }
             offer = next_offer(&mut tcp_offers) => {
@@ -278,6 +295,7 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
         ToPeer::Nat(frame) => context.net.handle_signal(link.peer, &signals::nat(&frame)),
         ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
         ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
+        ToPeer::Knock(_) | ToPeer::Answer(_) => drop(reports.send(Report::Told(frame)).await),
     }
 }
 

@@ -8,7 +8,9 @@ use clap::Parser;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-pub(super) use commands::{Backup, Completions, Export, History, Import, Man, Search, Send, Subcommand};
+pub(super) use commands::{
+    Backup, Completions, Export, History, Import, Invite, Join, Man, Search, Send, Subcommand, VerifyContact,
+};
 
 use super::Fatal;
 use crate::data_dir::DataDir;
@@ -40,10 +42,14 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   message {conversation, from, id, text, sent_ms}
   state {id, peer, state: pending|sent|refused|delivered|read}
   disconnected {peer, reason}                  error {message}          info {message}
-  peers {people: [{peer, name, online, connected, words, via, remote, rtt_ms}]}          answers /peers
+  peers {people: [{peer, name, online, connected, verified, words, via, remote, rtt_ms}]}          answers /peers
   history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
   found {messages: [{…message, received_ms, states}]}                                    answers /search
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
+  link {link, id, room, uses, expires_ms}      answers /link and client invite
+  links {links: [{id, conversation, uses, used, made_ms, expires_ms, revoked}]}          answers /links, client invites
+  revoked {id}                                 following {peer, expires_ms}      joined, admitted {peer, conversation}
+  safety {peer, number, words, verified, verified_ms}                                    answers /verify
   status {peer, running, server, contacts, connected, unsent}                            answers client status
 
 Exit codes:

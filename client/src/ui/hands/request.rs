@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
+use crate::ui::meeting::Wish;
 
 /// Longest request in bytes.
 pub(super) const MAX_REQUEST_LEN: usize = 1024 * 1024;
@@ -41,6 +42,8 @@ pub(in crate::ui) enum Request {
     },
     /// Tells how things stand.
     Status,
+    /// See [`Wish`].
+    Meeting(Wish),
 }
 
 /// A line of an export.
