@@ -6,9 +6,11 @@
 mod contacts;
 mod conversations;
 pub mod echo;
+mod invites;
 mod mesh;
 pub mod query;
 mod run;
+mod safety;
 mod session;
 mod signals;
 pub mod why;
@@ -24,7 +26,7 @@ use common::code::{self, Code, ParseCodeError};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use quinn::AsyncUdpSocket;
-use tokio::sync::{Mutex, broadcast, mpsc, watch};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::log::{Content, ConversationId, MessageId};
@@ -34,6 +36,11 @@ use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
 use echo::Wish;
 pub use echo::{PingError, Pong};
+pub use invites::{
+    Goal, LINK_LIFETIME, Link, LinkError, LinkSecret, MAX_LINK_LEN, MAX_LINK_LIFETIME, MAX_LINK_USES,
+    ParseLinkError, Terms, last_server, make_link, revoke_link,
+};
+pub use safety::{is_safety_number, safety_code, safety_number};
 pub use why::Why;
 
 /// Events that wait for a front end. One that does not read holds the engine up, never loses an event.
@@ -56,6 +63,8 @@ pub struct Config {
     pub server: Option<ServerTarget>,
     /// Waits in the lobby although there are contacts.
     pub meet: bool,
+    /// A link of somebody's to be followed; its server is `server`.
+    pub join: Option<Link>,
     /// Ways to the server besides UDP; `None` for UDP alone.
     pub tunnels: Option<Tunnels>,
     /// The sockets, see [`net::links::bind`].
@@ -102,6 +111,8 @@ pub enum Event {
     },
     /// What became of a code that was offered or claimed.
     Code(code::News),
+    /// What became of a link, this user's or somebody else's.
+    Link(LinkNews),
     /// A peer is connected and proven.
     Connected {
         /// Who.
@@ -182,6 +193,32 @@ pub enum Event {
     },
 }
 
+/// What becomes of links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkNews {
+    /// This user has come by the link of `peer`.
+    Joined {
+        /// Who gave it out.
+        peer: PeerId,
+        /// The room that it led to.
+        room: Option<ConversationId>,
+    },
+    /// The link of `peer` leads nowhere.
+    Failed {
+        /// Who gave it out.
+        peer: PeerId,
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// Somebody came by a link of this user.
+    Admitted {
+        /// Who.
+        peer: PeerId,
+        /// The room that they are invited into.
+        room: Option<ConversationId>,
+    },
+}
+
 /// Why the engine cannot do something.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -202,6 +239,9 @@ pub enum EngineError {
     /// What was typed is no code.
     #[error(transparent)]
     Code(#[from] ParseCodeError),
+    /// A link cannot be made or followed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A text has nothing in it.
     #[error("the message is empty")]
     Empty,
@@ -217,6 +257,8 @@ pub struct Person {
     pub contact: Contact,
     /// Whether the server says that they are online.
     pub online: bool,
+    /// When the user compared their key, in Unix milliseconds; `None` if never.
+    pub verified_ms: Option<u64>,
     /// Their connection, if there is one.
     pub connected: Option<Connected>,
 }
@@ -256,6 +298,9 @@ pub struct Engine {
     live: watch::Receiver<LivePeers>,
     wall_clock: fn() -> u64,
     typing: broadcast::Sender<ConversationId>,
+    server: Option<ServerTarget>,
+    /// Rung when there is a new link to follow.
+    knocks: Arc<Notify>,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -267,6 +312,10 @@ impl Engine {
     pub async fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), EngineError> {
         let me = config.identity.peer_id();
         let store = Store::open_with(&config.database, me, config.store.clone()).await?;
+        if let Some(link) = &config.join {
+            invites::check_link(&store, link, (config.wall_clock)()).await?;
+            invites::follow(&store, link).await?;
+        }
         let server = match config.server {
             Some(target) => Some(known_server(&store, target).await?),
             None => None,
@@ -293,7 +342,9 @@ impl Engine {
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
         let (live_sender, live) = watch::channel(LivePeers::new());
         let typing = broadcast::Sender::new(TYPING_LEN);
+        let knocks = Arc::new(Notify::new());
         let context = run::Context {
+            identity: config.identity.clone(),
             store: store.clone(),
             net: net.clone(),
             events: events.clone(),
@@ -301,7 +352,14 @@ impl Engine {
             wall_clock: config.wall_clock,
             typing: typing.clone(),
         };
-        tasks.spawn(run::run(context, net_events, live_sender, server, config.meet));
+        tasks.spawn(run::run(
+            context,
+            net_events,
+            live_sender,
+            server.clone(),
+            config.meet,
+            Arc::clone(&knocks),
+        ));
         let engine = Self {
             identity: config.identity,
             store,
@@ -310,6 +368,8 @@ impl Engine {
             live,
             wall_clock: config.wall_clock,
             typing,
+            server,
+            knocks,
             tasks: Arc::new(Mutex::new(tasks)),
         };
         Ok((engine, event_queue))
@@ -342,12 +402,14 @@ impl Engine {
     /// [`EngineError`] if the store cannot be read.
     pub async fn people(&self) -> Result<Vec<Person>, EngineError> {
         let contacts = self.store.contacts().await?;
+        let verified = self.store.verified().await?;
         let live = self.live.borrow().clone();
         let person = |contact: Contact| {
             let known = live.get(&contact.peer).cloned().unwrap_or_default();
             let path = self.net.path(contact.peer);
             let connected = known.words.map(|words| Connected { words, path });
-            Person { online: known.online || connected.is_some(), connected, contact }
+            let verified_ms = verified.get(&contact.peer).copied();
+            Person { online: known.online || connected.is_some(), connected, verified_ms, contact }
         };
         Ok(contacts.into_iter().map(person).collect())
     }

@@ -15,11 +15,13 @@ mod front;
 mod hands;
 mod json;
 mod line;
+mod meeting;
 mod names;
 mod news;
 mod out;
 mod ping;
 mod plain;
+mod qr;
 mod rooms;
 mod search;
 mod show;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use args::Args;
+use args::{Args, Subcommand};
 
 /// How the program ends; the numbers are documented in `--help` and stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +93,9 @@ pub fn main() -> ExitCode {
     };
     let is_json = args.json;
     let outcome = match args.command {
+        Some(Subcommand::Join(ref options)) => cli::join(&args, options),
         Some(ref command) => cli::run(&args, command),
-        None => start::run(&args),
+        None => start::run(&args, None),
     };
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),

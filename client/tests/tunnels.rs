@@ -65,6 +65,7 @@ impl Person {
             name: format!("person {seed}"),
             server: Some(server.parse::<ServerTarget>().unwrap()),
             meet: false,
+            join: None,
             tunnels: Some(tunnels),
             links,
             bind_extra: client::net::BindExtra(Arc::new(client::net::links::bind_extra)),

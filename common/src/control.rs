@@ -19,6 +19,11 @@ pub const MAX_ENDPOINTS: usize = 8;
 /// Endpoints for STUN alone that the server tells of itself.
 pub const MAX_PROBES: usize = 8;
 
+/// Names that one answer holds.
+pub const MAX_FOUND_NAMES: usize = 20;
+/// What a server that keeps names has among its features.
+pub const NAMES_FEATURE: &str = "names";
+
 /// QUIC application error codes with which the server closes a control connection (`docs/protocol.md` §4.5).
 pub mod close {
     /// The server shuts down; come back after a while.
@@ -237,6 +242,102 @@ pub struct Reply {
     pub proof: Vec<u8>,
 }
 
+/// Takes a name for the sender's key, or says anew whether it is listed (§10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeName {
+    /// Comes back in the answer.
+    pub ask: u32,
+    /// The name.
+    pub name: String,
+    /// Whether it is found by its beginning too.
+    #[serde(default)]
+    pub listed: bool,
+}
+
+/// Gives a name back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropName {
+    /// Comes back in the answer.
+    pub ask: u32,
+    /// The name.
+    pub name: String,
+}
+
+/// Asks whose a name is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindName {
+    /// Comes back in the answer.
+    pub ask: u32,
+    /// The name, or the beginning of some; empty for the sender's own names.
+    pub text: String,
+    /// Whether listed names that begin so are wanted too.
+    #[serde(default)]
+    pub begins: bool,
+}
+
+/// Answers [`TakeName`], [`DropName`] and [`FindName`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// The number of the question.
+    pub ask: u32,
+    /// A [`NameVerdict`] by its number.
+    pub verdict: u8,
+    /// Names that were found or taken; at most [`MAX_FOUND_NAMES`].
+    #[serde(default)]
+    pub names: Vec<NamedPeer>,
+}
+
+/// A name and whose it is, as the server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedPeer {
+    /// The name in its normal form.
+    pub name: String,
+    /// Its owner.
+    pub peer: PeerId,
+    /// Whether it is found by its beginning too.
+    #[serde(default)]
+    pub listed: bool,
+}
+
+/// What became of a question about names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NameVerdict {
+    /// It was done.
+    Done = 0,
+    /// The name, or one that looks like it, is somebody's.
+    Taken = 1,
+    /// The text is no name.
+    Invalid = 2,
+    /// The sender's key has as many names as it may.
+    TooMany = 3,
+    /// Too many questions in a short time from this key or address.
+    TooFast = 4,
+    /// The server takes no more names.
+    Full = 5,
+    /// The server could not keep it.
+    Unavailable = 6,
+    /// The name is not the sender's.
+    NotYours = 7,
+}
+
+impl NameVerdict {
+    /// The verdict of that number; one that is not known here is as good as none.
+    #[must_use]
+    pub const fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Done,
+            1 => Self::Taken,
+            2 => Self::Invalid,
+            3 => Self::TooMany,
+            4 => Self::TooFast,
+            5 => Self::Full,
+            7 => Self::NotYours,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 /// Nothing is offered under this number, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoOffer {
@@ -267,6 +368,12 @@ messages! {
         Claim(Claim) = 17,
         /// See [`Reply`].
         Reply(Reply) = 18,
+        /// See [`TakeName`].
+        TakeName(TakeName) = 24,
+        /// See [`DropName`].
+        DropName(DropName) = 25,
+        /// See [`FindName`].
+        FindName(FindName) = 26,
     }
 }
 
@@ -293,6 +400,8 @@ messages! {
         Reply(Reply) = 18,
         /// See [`NoOffer`].
         NoOffer(NoOffer) = 19,
+        /// See [`Names`].
+        Names(Names) = 24,
     }
 }
 
@@ -306,6 +415,10 @@ mod tests {
     fn largest_frames_fit() {
         let peers = vec![Identity::from_seed([1; 32]).peer_id(); MAX_WATCHED];
         let watch = ToServer::from(Watch { peers });
+        let peer = Identity::from_seed([1; 32]).peer_id();
+        let name = NamedPeer { name: "x".repeat(crate::names::MAX_BYTES), peer, listed: true };
+        let names = ToClient::from(Names { ask: u32::MAX, verdict: 0, names: vec![name; MAX_FOUND_NAMES] });
+        assert!(names.to_bytes().len() <= MAX_FRAME_LEN);
         assert!(watch.to_bytes().len() <= MAX_FRAME_LEN);
         assert_eq!(take(&mut watch.to_bytes().into()).unwrap(), Some(watch));
     }

@@ -9,6 +9,7 @@ pub mod control;
 pub mod demux;
 pub mod frame;
 pub mod identity;
+pub mod names;
 pub mod relay;
 pub mod stream_frame;
 pub mod stun;

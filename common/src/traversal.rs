@@ -488,7 +488,11 @@ impl Agent {
             if let Some(Due::Beat) = due {
                 path.handle_beat(now);
                 let Way { local, remote } = path.way;
-                self.transmits.push_back(Transmit { local, to: remote, bytes: check::indication(self.rng.random()) });
+                self.transmits.push_back(Transmit {
+                    local,
+                    to: remote,
+                    bytes: check::indication(self.rng.random()),
+                });
             }
             if let Some(Due::Check(size)) = due {
                 if !path.has_answered() && !self.unproven.take(now) {

@@ -9,6 +9,7 @@ mod bucket;
 mod codes;
 mod early;
 mod lobby;
+mod names;
 mod presence;
 mod sessions;
 
@@ -20,7 +21,8 @@ use bytes::{Bytes, BytesMut};
 use common::address::canonical;
 use common::control::{
     CheckKey, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby as LobbyFrame, MAX_PROBES,
-    Mapped, Observed, Presence, Register, SessionId, ToClient, ToServer, Watch, Welcome, close,
+    Mapped, NAMES_FEATURE, Names, Observed, Presence, Register, SessionId, ToClient, ToServer, Watch,
+    Welcome, close,
 };
 use common::frame;
 use common::identity::PeerId;
@@ -32,6 +34,7 @@ use serde::Serialize;
 pub use admission::{Arrival, Source, Verdict};
 pub use bucket::{Bucket, Rate};
 pub use early::{LIFETIME as EARLY_LIFETIME, MAX_PER_CONNECTION as MAX_EARLY};
+pub use names::{IDLE_DAYS as NAME_IDLE_DAYS, MAX_PER_KEY as MAX_NAMES_PER_KEY, NameChange, NameRow};
 pub use sessions::MAX_PER_PAIR;
 
 use crate::limits::Limits;
@@ -59,6 +62,13 @@ pub enum Output {
     Datagram(ConnId, Bytes),
     /// Close a connection, with an error code of [`common::control::close`] and a reason for people.
     Close(ConnId, u32, String),
+    /// Keep changes of names; once they are kept, or are not, [`Core::handle_saved`] wants to know.
+    Save {
+        /// What to keep.
+        changes: Vec<NameChange>,
+        /// Who is told then.
+        answer: Option<(ConnId, Names)>,
+    },
 }
 
 /// What the server did and holds. Counters only grow.
@@ -112,6 +122,7 @@ pub struct Core {
     lobby: Lobby,
     presence: presence::Presence,
     codes: codes::Codes,
+    names: names::Names,
     /// What every `Welcome` tells.
     probes: Vec<SocketAddr>,
     /// When connections must have registered, the soonest first, since all may take equally long.
@@ -173,6 +184,7 @@ impl Core {
             lobby: Lobby::default(),
             presence: presence::Presence::default(),
             codes: codes::Codes::default(),
+            names: names::Names::default(),
             probes: Vec::new(),
             deadlines: VecDeque::new(),
             out: VecDeque::new(),
@@ -296,6 +308,10 @@ impl Core {
                 }
                 Ok(())
             }
+            ToServer::TakeName(_) | ToServer::DropName(_) | ToServer::FindName(_) => {
+                self.name_frame(now, conn, peer, &frame);
+                Ok(())
+            }
             ToServer::Offer(_) | ToServer::Claim(_) | ToServer::Reply(_) => {
                 self.code_frame(now, conn, peer, frame)
             }
@@ -314,9 +330,10 @@ impl Core {
         }
         self.presence.register(peer, register.instance);
         self.stats.registrations += 1;
+        self.visit_names(peer);
         let observed = self.conns[&conn].observed;
         let probes = self.probes.clone();
-        self.send(conn, Welcome { observed, probes, features: Vec::new() });
+        self.send(conn, Welcome { observed, probes, features: vec![NAMES_FEATURE.to_owned()] });
     }
 
     fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {

@@ -22,6 +22,8 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Newcomers that may wait in the lobby. Each arrival is compared with all of them; more wait for a place.
     pub max_lobby: usize,
+    /// Names that the server keeps, 250 bytes of memory each.
+    pub max_names: usize,
     /// Bytes per second that one connection may send through the relay, over time.
     pub relay_bytes_per_second: u64,
     /// Bytes that one connection may send through the relay at once.
@@ -47,6 +49,7 @@ impl Default for Limits {
             frame_burst: 100,
             max_sessions: 64,
             max_lobby: 256,
+            max_names: 50_000,
             relay_bytes_per_second: 2_000_000,
             relay_burst: 4_000_000,
             stun_per_second: 100,

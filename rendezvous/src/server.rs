@@ -7,6 +7,7 @@ mod bind;
 pub(crate) mod clock;
 mod connection;
 mod hub;
+pub(crate) mod names;
 mod probe;
 mod session;
 mod socket;
@@ -21,12 +22,14 @@ use std::sync::atomic::Ordering;
 
 use common::identity::{Identity, PeerId};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime};
+use rusqlite::Connection;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use hub::SocketsLost;
+pub use names::{FILE_NAME as NAMES_FILE, NamesError};
 
 use crate::core::{Core, CoreStats, Rate};
 use crate::key::{self, KeyError};
@@ -59,9 +62,9 @@ pub struct Config {
 /// Where a server's key comes from.
 #[derive(Debug, Clone)]
 pub enum IdentitySource {
-    /// The key file in this directory; made if there is none.
+    /// The key file in this directory; made if there is none. Names are kept there, too.
     DataDir(PathBuf),
-    /// This key.
+    /// This key; names last as long as the server.
     Given(Identity),
 }
 
@@ -97,6 +100,14 @@ pub enum StartError {
     /// There is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The names cannot be used.
+    #[error("the names in {path} cannot be used: {source}")]
+    Names {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: NamesError,
+    },
 }
 
 /// What the server did and holds. Counters only grow.
@@ -148,12 +159,14 @@ impl Server {
     /// [`StartError`], a sentence for the person at the terminal.
     #[expect(clippy::unused_async, reason = "starting needs a runtime, and may come to wait for something")]
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let identity = match config.identity {
-            IdentitySource::Given(identity) => identity,
-            IdentitySource::DataDir(dir) => key::load_or_create(&dir, rand::random())?,
+        let (identity, names) = match config.identity {
+            IdentitySource::Given(identity) => (identity, None),
+            IdentitySource::DataDir(dir) => {
+                (key::load_or_create(&dir, rand::random())?, Some(dir.join(names::FILE_NAME)))
+            }
         };
         let bound = bind::all(&config.binds, &config.bind_tcp, &config.alt_binds)?;
-        Self::start(&identity, config.limits, bound)
+        Self::start(&identity, config.limits, bound, names)
     }
 
     /// Starts a server on sockets that exist, real or simulated, within the current tokio runtime. It has no TCP.
@@ -179,10 +192,15 @@ impl Server {
         sockets: Vec<Arc<dyn AsyncUdpSocket>>,
         probes: Vec<Arc<dyn AsyncUdpSocket>>,
     ) -> Result<Self, StartError> {
-        Self::start(identity, limits, Bound { sockets, probes, listeners: Vec::new() })
+        Self::start(identity, limits, Bound { sockets, probes, listeners: Vec::new() }, None)
     }
 
-    fn start(identity: &Identity, limits: Limits, bound: Bound) -> Result<Self, StartError> {
+    fn start(
+        identity: &Identity,
+        limits: Limits,
+        bound: Bound,
+        names: Option<PathBuf>,
+    ) -> Result<Self, StartError> {
         let Bound { sockets, probes, listeners } = bound;
         if sockets.is_empty() {
             return Err(StartError::NoAddress);
@@ -219,6 +237,7 @@ impl Server {
         let hub_counters = Arc::new(HubCounters::default());
         let mut core = Core::new(limits, rand::random());
         core.set_probes(told(&mains, &beside));
+        let database = load_names(&mut core, names)?;
         for probe in beside.iter().cloned() {
             probe::serve(&mut listening, wrap(probe));
         }
@@ -226,7 +245,7 @@ impl Server {
         let mut hub = JoinSet::new();
         let shared =
             Shared { counters: Arc::clone(&hub_counters), unvalidated, tunnels: Arc::clone(&tunnels) };
-        hub.spawn(Hub::new(core, endpoints, stats_in, shared).run(stopped));
+        hub.spawn(Hub::new(core, endpoints, stats_in, shared, database).run(stopped));
         Ok(Self {
             peer_id: identity.peer_id(),
             local_addrs,
@@ -305,6 +324,14 @@ fn told(mains: &[Placed], probes: &[Placed]) -> Vec<SocketAddr> {
         }
     }
     addrs
+}
+
+/// Hands the names that were kept to the core; returns the database in which they are kept on.
+fn load_names(core: &mut Core, path: Option<PathBuf>) -> Result<Option<Connection>, StartError> {
+    let Some(path) = path else { return Ok(None) };
+    let (conn, rows) = names::open(&path).map_err(|source| StartError::Names { path, source })?;
+    core.set_names(rows);
+    Ok(Some(conn))
 }
 
 /// Serves TCP in `tasks`. Connections leave their packets at the endpoint of their address family, since a client goes on

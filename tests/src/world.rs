@@ -296,6 +296,18 @@ impl World {
     /// # Panics
     /// If the store cannot be opened.
     pub async fn client_with(&self, home: &Home, options: store::Options) -> Client {
+        self.client_of(home, options, None).await
+    }
+
+    /// Like [`World::client`], for somebody who follows a link.
+    ///
+    /// # Panics
+    /// If the store cannot be opened.
+    pub async fn guest(&self, home: &Home, link: engine::Link) -> Client {
+        self.client_of(home, store::Options::default(), Some(link)).await
+    }
+
+    async fn client_of(&self, home: &Home, options: store::Options, join: Option<engine::Link>) -> Client {
         std::fs::create_dir_all(&home.dir).expect("the temporary directory has room");
         let socket = self.net.bind(home.host, CLIENT_PORT);
         let (network, news) = watch::channel(());
@@ -310,6 +322,7 @@ impl World {
                 key: Some(self.server_key()),
             }),
             meet: false,
+            join,
             tunnels: None,
             links: vec![socket],
             bind_extra: self.bind_extra(home),

@@ -1,26 +1,33 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
+mod doors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::code;
 use common::control::MAX_WATCHED;
-use common::identity::PeerId;
+use common::identity::{Identity, PeerId};
 use common::stun::check::Side;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
 use super::echo::{MAX_WISHES, Wish};
-use super::session::{self, Labelled, Report, SessionNumber};
+use super::invites::LAST_SERVER;
+use super::session::{self, Inbox, Labelled, Report, SessionNumber};
+use super::wire::ToPeer;
 use super::{Event, Live, LivePeers, mesh, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Link, Net, Route, ServerTarget, Via};
 use crate::store::{Awaited, Contact, Meeting, MessageRow, State, Store, StoreError};
 
+/// Frames that wait for a peer; what is beyond is lost, and said again or not needed.
+const MAX_FRAMES: usize = 16;
 /// Reports of sessions that wait.
 const QUEUE_LEN: usize = 256;
 /// How often somebody for whom a message waits is looked for. People are shown online only to those they know, and one
@@ -37,6 +44,7 @@ const PAGE: usize = 256;
 /// What the engine's parts share.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
+    pub(super) identity: Identity,
     pub(super) store: Store,
     pub(super) net: Net,
     pub(super) events: mpsc::Sender<Event>,
@@ -55,6 +63,10 @@ struct Session {
     is_caller: bool,
     /// The path that the front end was told of last.
     path: Option<(Via, Option<SocketAddr>)>,
+    /// What the peer is to be told.
+    frames: mpsc::Sender<ToPeer>,
+    /// How often they have shown a link.
+    knocks: u32,
 }
 
 struct Engine {
@@ -86,6 +98,7 @@ pub(super) async fn run(
     live: watch::Sender<LivePeers>,
     server: Option<ServerTarget>,
     meet: bool,
+    knocks: Arc<Notify>,
 ) {
     let (reports, mut report_queue) = mpsc::channel(QUEUE_LEN);
     let mut newest = context.store.newest();
@@ -117,6 +130,7 @@ pub(super) async fn run(
             },
             Ok(()) = newest.changed() => engine.show_arrived().await,
             _ = seek.tick() => engine.seek().await,
+            () = knocks.notified() => engine.look_for_inviters().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
         }
         while engine.tasks.try_join_next().is_some() {}
@@ -136,7 +150,8 @@ impl Engine {
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
         self.neighbours = self.find_neighbours().await?;
         self.watch().await;
-        if self.server.is_some() && (meet || self.contacts.is_empty()) {
+        let is_expected = !self.context.store.joins().await?.is_empty();
+        if self.server.is_some() && (meet || (self.contacts.is_empty() && !is_expected)) {
             self.context.net.lobby(true, self.contacts.to_vec()).await;
             self.emit(Event::Waiting).await;
         }
@@ -226,6 +241,7 @@ impl Engine {
     /// Looks for the people for whom messages wait. In a large room others hand on what is for those who are no
     /// neighbours.
     async fn seek(&mut self) {
+        self.look_for_inviters().await;
         let waiting = match self.context.store.awaited(MAX_SOUGHT.0).await {
             Ok(waiting) => waiting,
             Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
@@ -242,9 +258,20 @@ impl Engine {
         self.sought = self.sought.wrapping_add(1);
     }
 
+    async fn look_for_inviters(&mut self) {
+        if let Err(error) = self.follow_links().await {
+            self.emit(Event::Error { message: error.to_string() }).await;
+        }
+    }
+
     async fn pin(&self, key: PeerId) {
         let Some(target) = &self.server else { return };
-        if let Err(error) = self.context.store.set_pin(&target.address, key).await {
+        let last = ServerTarget { key: Some(key), ..target.clone() };
+        let saved = async {
+            self.context.store.set_pin(&target.address, key).await?;
+            self.context.store.set_setting(LAST_SERVER, &last.to_string()).await
+        };
+        if let Err(error) = saved.await {
             self.emit(Event::Error { message: format!("the server's key was not saved: {error}") }).await;
         }
     }
@@ -263,6 +290,7 @@ impl Engine {
         let (peer, number) = (link.peer, self.numbers);
         let is_caller = link.side == Side::Acceptor && self.paired != Some(peer);
         let (reports, mut queue) = mpsc::channel(QUEUE_LEN);
+        let (frames, frame_queue) = mpsc::channel(MAX_FRAMES);
         let labelled = self.reports.clone();
         let context = self.context.clone();
         let (pings, wishes) = mpsc::channel(MAX_WISHES);
@@ -273,9 +301,13 @@ impl Engine {
                     let _ = labelled.send((peer, number, report)).await;
                 }
             };
-            tokio::join!(session::run(context, link, reports, wishes), forward);
+            tokio::join!(
+                session::run(context, link, reports, Inbox { frames: frame_queue, pings: wishes }),
+                forward
+            );
         });
-        let session = Session { number, task, pings, greeted: false, is_caller, path: None };
+        let session =
+            Session { number, task, pings, greeted: false, is_caller, path: None, frames, knocks: 0 };
         if let Some(old) = self.sessions.insert(peer, session) {
             old.task.abort();
         }
@@ -316,6 +348,11 @@ impl Engine {
                     self.emit(Event::Error { message: error.to_string() }).await;
                 }
             }
+            Report::Told(frame) => {
+                if let Err(error) = self.handle_told(peer, number, frame).await {
+                    self.emit(Event::Error { message: error.to_string() }).await;
+                }
+            }
             // What the log reports has happened, whatever became of the session.
             Report::Log(event) => self.handle_log(peer, event).await,
         }
@@ -346,7 +383,22 @@ impl Engine {
         self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
         self.emit(Event::Connected { peer, name, words, is_new }).await;
         self.show_path(peer).await;
-        Ok(())
+        self.knock_at(peer).await
+    }
+
+    /// A peer says something that is not for its session alone.
+    async fn handle_told(
+        &mut self,
+        peer: PeerId,
+        number: SessionNumber,
+        frame: ToPeer,
+    ) -> Result<(), StoreError> {
+        match frame {
+            ToPeer::Knock(knock) => self.handle_knock(peer, number, knock).await,
+            ToPeer::Answer(answer) => self.handle_answer(peer, answer).await,
+            // All others end in the session.
+            _ => Ok(()),
+        }
     }
 
     /// Whether `peer` is a member of a room, or something that the user wrote waits for it: then it is no stranger,
@@ -451,6 +503,11 @@ impl Engine {
             && let Ok(Some(room)) = self.context.store.conversation(conversation).await
             && room.members.contains(&(self.context.store.me(), Standing::Invited))
         {
+            match self.enter_if_invited(conversation).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => self.emit(Event::Error { message: error.to_string() }).await,
+            }
             let name = room.room.map(|room| room.name).unwrap_or_default();
             self.emit(Event::Invited { conversation, name, by }).await;
         }

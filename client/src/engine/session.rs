@@ -27,8 +27,19 @@ const READ_LEN: usize = 4096;
 pub(super) enum Report {
     /// Greeted and proven.
     Greeted { name: String, words: String },
+    /// Something for the engine.
+    Told(ToPeer),
     /// From the log.
     Log(ExchangeEvent),
+}
+
+/// What the engine wants a session to send.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// On the control stream.
+    pub(super) frames: mpsc::Receiver<ToPeer>,
+    /// Round trips to be measured.
+    pub(super) pings: mpsc::Receiver<Wish>,
 }
 
 /// Why a session ended other than by the connection's end.
@@ -48,16 +59,12 @@ enum SessionError {
     Local(String),
 }
 
-/// Serves `link` until its connection ends. Reports are labelled by the caller's channel.
-pub(super) async fn run(
-    context: Context,
-    link: Link,
-    reports: mpsc::Sender<Report>,
-    mut pings: mpsc::Receiver<Wish>,
-) {
+/// Serves `link` until its connection ends, and sends the peer what is in `inbox`. Reports are labelled by the caller's
+/// channel.
+pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Report>, mut inbox: Inbox) {
     loop {
         let began = *link.handshake.borrow();
-        match serve(&context, &link, &reports, &mut pings).await {
+        match serve(&context, &link, &reports, &mut inbox).await {
             Err(SessionError::EarlyRejected) => {}
             // The streams break before the handshake's outcome is known.
             Ok(()) | Err(SessionError::Connection)
@@ -87,7 +94,7 @@ async fn serve(
     context: &Context,
     link: &Link,
     reports: &mpsc::Sender<Report>,
-    pings: &mut mpsc::Receiver<Wish>,
+    Inbox { frames, pings }: &mut Inbox,
 ) -> Result<(), SessionError> {
     let [control, log] = streams(&link.connection, link.side).await?;
     let (events, mut log_events) = mpsc::channel(QUEUE_LEN);
@@ -106,7 +113,7 @@ async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        result = greet(context, link, control, reports) => result,
+        result = greet(context, link, control, reports, frames) => result,
         result = exchange => match result {
             Ok(()) => Err(SessionError::Connection),
             Err(error) => Err(sort(link, &error)),
@@ -217,6 +224,7 @@ async fn greet(
     link: &Link,
     (mut send, mut recv): Stream,
     reports: &mpsc::Sender<Report>,
+    frames: &mut mpsc::Receiver<ToPeer>,
 ) -> Result<(), SessionError> {
     let ended = |_| SessionError::Connection;
     if link.side == Side::Acceptor {
@@ -240,6 +248,10 @@ async fn greet(
         let chunk = tokio::select! {
             Some(signal) = signals.recv() => {
                 send.write_all(&signals::to_frame(signal).to_bytes()).await.map_err(ended)?;
+                continue;
+            }
+            Some(frame) = frames.recv() => {
+                send.write_all(&frame.to_bytes()).await.map_err(ended)?;
                 continue;
             }
             offer = next_offer(&mut tcp_offers) => {
@@ -298,6 +310,7 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
         ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
         ToPeer::Access(frame) => context.net.handle_signal(link.peer, &signals::access(&frame)),
         ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
+        ToPeer::Knock(_) | ToPeer::Answer(_) => drop(reports.send(Report::Told(frame)).await),
     }
 }
 

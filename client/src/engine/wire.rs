@@ -6,6 +6,8 @@ use common::messages;
 use common::traversal::tcp::Offer;
 use serde::{Deserialize, Serialize};
 
+use crate::log::ConversationId;
+
 /// The largest control frame, in bytes of its body.
 const MAX_FRAME_LEN: usize = 4 * 1024;
 /// Addresses in one [`Candidates`] that are looked at.
@@ -86,6 +88,77 @@ pub struct CounterFrame {
     pub port: u16,
 }
 
+/// The sender has a link of the receiver's (§9.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knock {
+    /// The link's secret, 16 bytes.
+    #[serde(with = "serde_bytes")]
+    pub secret: Vec<u8>,
+}
+
+/// Answers [`Knock`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The secret that was shown.
+    #[serde(with = "serde_bytes")]
+    pub secret: Vec<u8>,
+    /// A [`Verdict`] by its number.
+    pub verdict: u8,
+    /// The room that the link leads to; the invitation to it follows in its log.
+    #[serde(default)]
+    pub room: Option<ConversationId>,
+}
+
+/// What becomes of a [`Knock`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Come in.
+    Welcome = 0,
+    /// No such link.
+    Unknown = 1,
+    /// Its time is over.
+    Expired = 2,
+    /// It was taken back.
+    Revoked = 3,
+    /// As many as may have come by it.
+    UsedUp = 4,
+    /// The inviter may not invite into that room.
+    NotAllowed = 5,
+    /// Too many knocks on this connection; on the next one it may be tried again.
+    TooMany = 6,
+}
+
+impl Verdict {
+    /// The verdict of that number; what is not known here is a no.
+    #[must_use]
+    pub const fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Welcome,
+            2 => Self::Expired,
+            3 => Self::Revoked,
+            4 => Self::UsedUp,
+            5 => Self::NotAllowed,
+            6 => Self::TooMany,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Welcome => "the link is good",
+            Self::Unknown => "the inviter does not know the link; ask for a new one",
+            Self::Expired => "the link has expired; ask for a new one",
+            Self::Revoked => "the link was taken back; ask for a new one",
+            Self::UsedUp => "the link was used by as many as it was for; ask for a new one",
+            Self::NotAllowed => "the inviter may not let anybody into that room any more",
+            Self::TooMany => "too many links at once",
+        })
+    }
+}
+
 messages! {
     /// Frames of the control stream between peers.
     pub enum ToPeer (max MAX_FRAME_LEN) {
@@ -103,5 +176,9 @@ messages! {
         Counter(CounterFrame) = 10,
         /// See [`AccessFrame`].
         Access(AccessFrame) = 13,
+        /// See [`Knock`].
+        Knock(Knock) = 20,
+        /// See [`Answer`].
+        Answer(Answer) = 21,
     }
 }

@@ -261,7 +261,9 @@ impl Driver {
         while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
             if let Some(peer) = self.peers.get(change.peer) {
                 peer.handle_via(now, change.via);
-                if change.via == Via::Relay && (peer.online.is_none() || !matches!(self.server, Server::Up(_))) {
+                if change.via == Via::Relay
+                    && (peer.online.is_none() || !matches!(self.server, Server::Up(_)))
+                {
                     peer.suspect_absence(now);
                 }
             }

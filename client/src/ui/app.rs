@@ -3,6 +3,7 @@
 mod commands;
 mod delivery;
 mod events;
+mod meeting;
 mod messages;
 mod ping;
 mod rooms;

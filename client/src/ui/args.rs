@@ -9,7 +9,8 @@ use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(super) use commands::{
-    Backup, Completions, Export, History, Import, Man, Ping, Search, Send, Subcommand, Why,
+    Backup, Completions, Export, History, Import, Invite, Join, Man, Ping, Search, Send, Subcommand,
+    VerifyContact, Why,
 };
 
 use super::Fatal;
@@ -42,7 +43,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   message {conversation, from, id, text, sent_ms}
   state {id, peer, state: pending|sent|refused|delivered|read}
   disconnected {peer, reason}                  error {message}          info {message}
-  peers {people: [{peer, name, online, connected, words, via, remote, rtt_ms}]}          answers /peers
+  peers {people: [{peer, name, online, connected, verified, words, via, remote, rtt_ms}]}          answers /peers
   history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
   found {messages: [{…message, received_ms, states}]}                                    answers /search
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
@@ -50,6 +51,10 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
   reply {peer, seq, rtt_ms, via, remote}       lost {peer, seq}                          answer /ping and client ping
   pings {peer, sent, received, loss, min_ms, avg_ms, max_ms}                             ends them; loss is from 0 to 1
+  link {link, id, room, uses, expires_ms}      answers /link and client invite
+  links {links: [{id, conversation, uses, used, made_ms, expires_ms, revoked}]}          answers /links, client invites
+  revoked {id}                                 following {peer, expires_ms}      joined, admitted {peer, conversation}
+  safety {peer, number, words, verified, verified_ms}                                    answers /verify
   status {peer, running, server, contacts, connected, unsent}                            answers client status
 
 Exit codes:

@@ -6,6 +6,7 @@ mod docs;
 mod export;
 mod history;
 mod import;
+mod meeting;
 mod ping;
 mod rooms;
 mod search;
@@ -17,12 +18,15 @@ use std::io::{self, Write};
 use common::identity::PeerId;
 
 use super::args::{Args, Subcommand};
-use super::hands::{Hand, Request};
+use super::hands::{Hand, Reply, Request};
+use super::meeting::Wish;
 use super::names::Names;
 use super::{Exit, Fatal};
 use crate::data_dir::DataDir;
 use crate::log::ConversationId;
 use crate::store::{Conversation, Store, StoreError};
+
+pub(super) use meeting::join;
 
 /// Carries `command` out.
 pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
@@ -49,6 +53,14 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             }
             Subcommand::Why(options) => why::run(args, options, &dir).await,
             Subcommand::Ping(options) => ping::run(args, options, &dir).await,
+            Subcommand::Invite(options) => meeting::invite(&dir, options, is_json).await,
+            Subcommand::Invites => ask(&dir, Request::Meeting(Wish::Links), is_json).await,
+            Subcommand::Revoke(options) => {
+                ask(&dir, Request::Meeting(Wish::Revoke { id: options.id.clone() }), is_json).await
+            }
+            Subcommand::VerifyContact(options) => meeting::verify(&dir, options, is_json).await,
+            // May become a chat, which has a runtime of its own.
+            Subcommand::Join(_) => Ok(Exit::Good),
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))
@@ -56,14 +68,20 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
 
 /// Has a request carried out and prints what came of it.
 async fn ask(dir: &DataDir, request: Request, is_json: bool) -> Result<Exit, Fatal> {
+    let reply = obtain(dir, request).await?;
+    print(if is_json { reply.events } else { reply.text + "\n" });
+    Ok(Exit::Good)
+}
+
+/// Has a request carried out that goes well.
+async fn obtain(dir: &DataDir, request: Request) -> Result<Reply, Fatal> {
     let mut hand = Hand::reach(dir).await?;
     let reply = hand.ask(request).await?;
     hand.close().await;
-    if reply.exit != Exit::Good {
-        return Err(Fatal { exit: reply.exit, message: reply.text });
+    match reply.exit {
+        Exit::Good => Ok(reply),
+        exit => Err(Fatal { exit, message: reply.text }),
     }
-    print(if is_json { reply.events } else { reply.text + "\n" });
-    Ok(Exit::Good)
 }
 
 /// Everybody's names, and the one that `text` means.

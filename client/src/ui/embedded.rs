@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use common::identity::Identity;
 use rendezvous::server::IdentitySource;
 use rendezvous::{Config, Limits, Server, StartError};
 
@@ -25,11 +24,10 @@ pub(super) struct Embedded {
 
 /// Starts the server with the key in `data_dir`.
 pub(super) async fn start(data_dir: &Path) -> Result<Embedded, Fatal> {
-    let identity = rendezvous::key::load_or_create(data_dir, rand::random()).map_err(Fatal::failed)?;
     let mut port = PORT;
     let mut tries = 0;
     let server = loop {
-        match bind(&identity, port).await {
+        match bind(data_dir, port).await {
             Ok(server) => break server,
             Err(StartError::InUse(_) | StartError::InUseTcp(_)) if tries < FREE_PORT_TRIES => {
                 tries += 1;
@@ -44,14 +42,14 @@ pub(super) async fn start(data_dir: &Path) -> Result<Embedded, Fatal> {
 }
 
 /// Binds `port` on IPv4, and on IPv6 where the system has it.
-async fn bind(identity: &Identity, port: u16) -> Result<Server, StartError> {
+async fn bind(data_dir: &Path, port: u16) -> Result<Server, StartError> {
     let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     let v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
     let config = |binds| Config {
         binds,
         bind_tcp: Vec::new(),
         alt_binds: Vec::new(),
-        identity: IdentitySource::Given(identity.clone()),
+        identity: IdentitySource::DataDir(data_dir.to_owned()),
         limits: Limits::default(),
     };
     match Server::bind(config(vec![v4, v6])).await {

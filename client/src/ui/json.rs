@@ -11,9 +11,10 @@ use serde::{Serialize, Serializer};
 mod why;
 
 use super::commands;
+use super::meeting;
 use super::news::{News, via_word};
 use super::ping::{Reply, Tally};
-use crate::engine::Person;
+use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, ConversationId, MessageId, Role};
 use crate::net::PathChange;
 use crate::store::{HistoryRow, MessageRow, State};
@@ -167,8 +168,22 @@ pub(super) enum Event<'a> {
         file: &'a str,
         messages: u64,
     },
+    /// This user came by a link.
+    Joined {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        conversation: Option<String>,
+    },
+    /// Somebody came by a link of this user.
+    Admitted {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        conversation: Option<String>,
+    },
     #[serde(rename = "message")]
     PastMessage(Past<'a>),
+    #[serde(untagged)]
+    Meeting(meeting::Event),
 }
 
 #[derive(Debug, Serialize)]
@@ -283,6 +298,7 @@ pub(super) struct Peer<'a> {
     name: String,
     online: bool,
     connected: bool,
+    verified: bool,
     words: Option<&'a str>,
     #[serde(flatten)]
     way: Way,
@@ -344,6 +360,7 @@ impl<'a> From<&'a Person> for Peer<'a> {
             name: person.contact.name(),
             online: person.online,
             connected: live.is_some(),
+            verified: person.verified_ms.is_some(),
             words: live.map(|live| live.words.as_str()),
             way: live.and_then(|live| live.path.as_ref()).map(Way::of).unwrap_or_default(),
         }
@@ -393,6 +410,8 @@ pub(super) fn line(news: &News, at: u64) -> String {
             None => Event::Lost { peer: *peer, seq: pinged.seq },
         }),
         News::Pings { peer, tally } => one(pings(*peer, tally)),
+        News::Meeting(outcome) => one(Event::Meeting(meeting::event(outcome))),
+        News::Link(news) => one(link(news)),
         News::Help => one(Event::Info { message: &commands::help().join("\n") }),
         News::Changed(message) => one(Event::Changed(message.as_ref().into())),
         News::Typing { conversation, peer } => {
@@ -402,10 +421,21 @@ pub(super) fn line(news: &News, at: u64) -> String {
             one(Event::Invited { conversation: *conversation, name, from: *by })
         }
         // The events `state` and `message` tell the same.
-        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } => String::new(),
+        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } | News::Qr { .. } => {
+            String::new()
+        }
         News::Waiting { .. } | News::Unconfirmed { .. } | News::Delivered { .. } | News::History { .. } => {
             String::new()
         }
+    }
+}
+
+fn link(news: &LinkNews) -> Event<'_> {
+    let name = |room: &Option<ConversationId>| room.map(|room| room.to_string());
+    match news {
+        LinkNews::Joined { peer, room } => Event::Joined { peer: *peer, conversation: name(room) },
+        LinkNews::Admitted { peer, room } => Event::Admitted { peer: *peer, conversation: name(room) },
+        LinkNews::Failed { reason, .. } => Event::Error { message: reason },
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a typed line means.
 
 use super::commands;
+use super::meeting::{self, Wish};
 
 /// What is typed, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(super) enum Command {
     Code { code: Option<String> },
     Name { peer: String, name: String },
     Act(Act),
+    Wish(Wish),
     Quit,
 }
 
@@ -95,6 +97,9 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
         return Err(LineError::Unknown(common::text::one_line(name, MAX_SHOWN), nearest(name)));
     };
     let usage = || LineError::Usage(spec.usage);
+    if let Some(wish) = meeting::parse(spec.name, rest) {
+        return wish.map(Command::Wish).ok_or_else(usage);
+    }
     let alone = |command: Command| if rest.trim().is_empty() { Ok(command) } else { Err(usage()) };
     match spec.name {
         "help" => Ok(Command::Help),
@@ -282,6 +287,10 @@ mod tests {
             "/room",
             "/invite",
             "/rooms x",
+            "/link x",
+            "/links x",
+            "/revoke",
+            "/verify",
         ] {
             assert!(matches!(parse(wrong), Err(LineError::Usage(_))), "{wrong}");
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use common::identity::PeerId;
 
+use super::meeting::Outcome;
 use super::ping::{Pinged, Tally};
 use super::search::Found;
-use crate::engine::{ConversationInfo, Person, Why};
+use crate::engine::{ConversationInfo, LinkNews, Person, Why};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{PathChange, Route, Via};
 use crate::store::{HistoryRow, MessageRow, State};
@@ -69,6 +70,12 @@ pub(super) enum News {
     Typing { conversation: ConversationId, peer: PeerId },
     /// Somebody invites the user into a room.
     Invited { conversation: ConversationId, name: String, by: PeerId },
+    /// What came of a wish to find or know people.
+    Meeting(Outcome),
+    /// What became of a link.
+    Link(LinkNews),
+    /// A QR code, on a terminal of so many columns.
+    Qr { title: String, text: String, columns: usize },
     /// The commands.
     Help,
     /// Everybody who is known, for a screen that shows how they are.

@@ -3,13 +3,15 @@
 use common::text;
 
 use super::commands;
+use super::meeting;
 use super::names::Names;
 use super::news::{News, path_text, rtt_text, via_word};
 use super::ping::{Pinged, Reply, Tally};
+use super::qr::{self, Ink};
 use super::search::Found;
 use super::time::iso;
 use super::why;
-use crate::engine::Person;
+use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, MessageId, Role};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
 use crate::store::{HistoryRow, MessageRow, State};
@@ -122,8 +124,42 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
             names.shown(*by),
             colour.name(&text::one_line(name, MAX_REASON))
         )),
+        News::Meeting(outcome) => note(meeting::lines(outcome, names, unix_ms())),
+        News::Link(news) => Some(link(news, names, colour)),
+        News::Qr { text, columns, .. } => note(code(text, *columns, colour)),
         News::Help => Some(commands::help().join("\n")),
     }
+}
+
+fn link(news: &LinkNews, names: &Names, colour: Colour) -> String {
+    match news {
+        LinkNews::Joined { peer, room: None } => {
+            format!("* you came by the link of {}; what you type goes to them", names.shown(*peer))
+        }
+        LinkNews::Joined { peer, room: Some(room) } => format!(
+            "* you came by the link of {} into the room {}; /join {1} to talk there",
+            names.shown(*peer),
+            names.room(*room)
+        ),
+        LinkNews::Admitted { peer, room } => {
+            let whither = room.map_or_else(String::new, |room| format!(" into {}", names.room(room)));
+            format!("* {} came by your link{whither}", names.shown(*peer))
+        }
+        LinkNews::Failed { peer, reason } => {
+            colour.bad(&format!("! the link of {} leads nowhere: {reason}", names.shown(*peer)))
+        }
+    }
+}
+
+/// A QR code for a terminal of so many columns. With colours it is black on white, whatever the terminal is.
+pub(super) fn code(text: &str, columns: usize, colour: Colour) -> String {
+    let ink = if colour == Colour::On { Ink::Dark } else { Ink::Light };
+    let Some(code) = qr::code(text, ink) else { return "it is too long for a QR code".to_owned() };
+    if let Some(advice) = qr::too_narrow(&code, columns) {
+        return advice;
+    }
+    let lines = code.lines.iter().map(|line| format!("\n{}", colour.paint("30;107", line)));
+    format!("as a QR code:{}", lines.collect::<String>())
 }
 
 fn messages(count: usize) -> String {
@@ -238,7 +274,8 @@ fn peers(
             None if person.online => "online, not connected".to_owned(),
             None => format!("offline, last seen {}", iso(person.contact.last_seen_ms)),
         };
-        format!("\n{mark} {} [{}] {state}", colour.name(&names.shown(peer)), peer.short())
+        let verified = if person.verified_ms.is_some() { "verified, " } else { "" };
+        format!("\n{mark} {} [{}] {verified}{state}", colour.name(&names.shown(peer)), peer.short())
     });
     format!("whom you know:{}", lines.collect::<String>())
 }

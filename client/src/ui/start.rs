@@ -22,7 +22,7 @@ use super::signals::Signals;
 use super::terminal::Restore;
 use super::{Exit, Fatal, plain, terminal, tui};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::engine::{Config, Engine};
+use crate::engine::{Config, Engine, EngineError, Link, LinkError};
 use crate::net::{self, ServerTarget, Surroundings, TcpUse, links};
 use crate::store::Options;
 
@@ -36,8 +36,8 @@ fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Chats until the user or the system ends it.
-pub(super) fn run(args: &Args) -> Result<Exit, Fatal> {
+/// Chats until the user or the system ends it; follows the link `join` at the server that it names.
+pub(super) fn run(args: &Args, join: Option<Link>) -> Result<Exit, Fatal> {
     let is_terminal =
         !args.json && !args.no_input && io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb();
     let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
@@ -45,13 +45,13 @@ pub(super) fn run(args: &Args) -> Result<Exit, Fatal> {
     // One thread does it all: the work is waiting, and a second thread would cost memory.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::failed)?;
-    let outcome = runtime.block_on(Box::pin(chat(args, is_terminal)));
+    let outcome = runtime.block_on(Box::pin(chat(args, join, is_terminal)));
     // A read of the input that is under way must not hold up the end.
     runtime.shutdown_background();
     outcome
 }
 
-async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
+async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit, Fatal> {
     let signals = Signals::new().map_err(Fatal::failed)?;
     let dir = DataDir::open(&args.data_dir()?).map_err(Fatal::failed)?;
     let _lock = dir.lock().map_err(|error| match error {
@@ -59,7 +59,8 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
-    let (server, embedded) = match &args.server {
+    let server = join.as_ref().map(Link::target).or_else(|| args.server.clone());
+    let (server, embedded) = match &server {
         Some(target) => (target.clone(), None),
         None => {
             let Embedded { server, target } = embedded::start(dir.path()).await?;
@@ -68,8 +69,11 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
     };
     let name = args.name();
     let place = if embedded.is_some() { Place::Here } else { Place::Elsewhere };
-    let config = config(args, &dir, identity, server.clone(), place)?;
-    let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
+    let config = Config { join, ..config(args, &dir, identity, server.clone(), place)? };
+    let (engine, events) = Engine::start(config).await.map_err(|error| match error {
+        EngineError::Link(LinkError::OtherKey { .. }) => Fatal::with(Exit::Server)(&error),
+        error => Fatal::failed(error),
+    })?;
     let worker = Worker::Running { engine: engine.clone(), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
     let app = |front| App::new(Setup { engine: engine.clone(), name, server, front });
@@ -107,6 +111,7 @@ pub(super) fn config(
         store: Options::default(),
         name: args.name(),
         meet: args.meet,
+        join: None,
         // The server inside this client is as near as can be.
         tunnels: (place == Place::Elsewhere).then(|| args.tunnels(&server)),
         server: Some(server),

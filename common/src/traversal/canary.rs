@@ -178,14 +178,17 @@ impl Canaries {
             let Some(canary) = self.row.iter_mut().find(|canary| canary.local == local) else { continue };
             match canary.state {
                 State::Silent(port) => {
-                    (canary.state, canary.since, canary.repeats, canary.id) = (State::Called(port), now, 0, id);
+                    (canary.state, canary.since, canary.repeats, canary.id) =
+                        (State::Called(port), now, 0, id);
                     self.send(Local::MAIN, discovery::request(id, Origin::Asked, Some(port)));
                 }
                 State::Asked | State::Called(_) if canary.repeats + 1 < REPEATS_MS.len() => {
                     canary.repeats += 1;
                     let (state, id) = (canary.state, canary.id);
                     match state {
-                        State::Called(port) => self.send(Local::MAIN, discovery::request(id, Origin::Asked, Some(port))),
+                        State::Called(port) => {
+                            self.send(Local::MAIN, discovery::request(id, Origin::Asked, Some(port)))
+                        }
                         _ => self.send(local, binding::request(id).to_vec()),
                     }
                 }

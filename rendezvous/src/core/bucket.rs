@@ -38,6 +38,12 @@ impl Bucket {
         true
     }
 
+    /// Whether nothing of it is in use.
+    pub fn is_full(&mut self, now: Instant, rate: Rate) -> bool {
+        self.fill(now, rate);
+        self.tokens >= rate.burst
+    }
+
     fn fill(&mut self, now: Instant, rate: Rate) {
         let per_second = u128::from(rate.per_second);
         let elapsed = now.saturating_duration_since(self.filled_at).as_nanos();

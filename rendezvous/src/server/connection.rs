@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::control::Names;
 use common::identity::PeerId;
 use common::tls;
 use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use crate::core::ConnId;
+use crate::core::{ConnId, NameChange};
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -31,6 +32,8 @@ pub(super) enum Input {
     Datagram(ConnId, Bytes),
     /// The connection is gone, or never came to be.
     Closed(ConnId),
+    /// Changes of names are on the disk, or could not be kept.
+    Saved { changes: Vec<NameChange>, answer: Option<(ConnId, Names)>, is_saved: bool },
     /// An endpoint has ended.
     EndpointLost,
 }

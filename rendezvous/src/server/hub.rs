@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::address::TUNNELS;
-use common::control::{ToClient, close};
+use common::control::{Names, ToClient, close};
 use common::frame::Message;
 use quinn::{Connection, Endpoint, Incoming, SendStream, VarInt};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::clock;
 use super::connection::{self, Input};
 use super::unvalidated::Unvalidated;
-use crate::core::{Arrival, ConnId, Core, CoreStats, Output, Verdict};
+use super::{clock, names};
+use crate::core::{Arrival, ConnId, Core, CoreStats, NameChange, Output, Verdict};
 use crate::tunnel::Tunnels;
 
 /// Inputs that wait for the hub. Each connection has at most two of them under way.
@@ -63,6 +64,8 @@ pub(super) struct Hub {
     shared: Shared,
     /// Where the connections among those are that are in their handshake.
     unproved: BTreeMap<ConnId, SocketAddr>,
+    /// Where changes of names go; `None` while it ends.
+    names: Option<mpsc::Sender<names::Request>>,
     /// Where the next sweep goes on.
     swept: ConnId,
 }
@@ -87,13 +90,17 @@ pub struct SocketsLost;
 
 impl Hub {
     pub(super) fn new(
-        core: Core,
+        mut core: Core,
         endpoints: Vec<Endpoint>,
         stats: watch::Sender<CoreStats>,
         shared: Shared,
+        database: Option<rusqlite::Connection>,
     ) -> Self {
         let (sender, inputs) = mpsc::channel(INPUTS);
         let mut tasks = JoinSet::new();
+        let (names, requests) = names::queue();
+        tasks.spawn(names::run(database, requests, sender.clone()));
+        core.handle_day(clock::today());
         for endpoint in &endpoints {
             tasks.spawn(accept(endpoint.clone(), sender.clone()));
         }
@@ -107,6 +114,7 @@ impl Hub {
             stats,
             shared,
             unproved: BTreeMap::new(),
+            names: Some(names),
             swept: ConnId(0),
         }
     }
@@ -177,6 +185,9 @@ impl Hub {
                 self.conns.remove(&conn);
                 self.core.handle_closed(now, conn);
             }
+            Input::Saved { changes, answer, is_saved } => {
+                self.core.handle_saved(&changes, answer, is_saved);
+            }
             Input::EndpointLost => {
                 // Without its address, which is no business of whoever reads the log.
                 warn!("an endpoint has ended, its socket failed");
@@ -223,6 +234,7 @@ impl Hub {
 
     fn sweep(&mut self) {
         let now = clock::now();
+        self.core.handle_day(clock::today());
         let share = self.conns.len().div_ceil(SWEEP_STEPS);
         let mut rest = self.conns.range(self.swept..);
         for (conn, entry) in rest.by_ref().take(share) {
@@ -234,6 +246,7 @@ impl Hub {
     fn carry_out(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
+                Output::Save { changes, answer } => self.save(changes, answer),
                 Output::Send(conn, message) => self.send(conn, &message),
                 Output::Datagram(conn, datagram) => self.datagram(conn, datagram),
                 Output::Close(conn, code, reason) => {
@@ -256,6 +269,15 @@ impl Hub {
         }
     }
 
+    fn save(&mut self, changes: Vec<NameChange>, answer: Option<(ConnId, Names)>) {
+        let queue = self.names.as_ref();
+        let unsaved = match queue.map(|queue| queue.try_send(names::Request { changes, answer })) {
+            Some(Err(TrySendError::Full(request) | TrySendError::Closed(request))) => request,
+            Some(Ok(())) | None => return,
+        };
+        self.core.handle_saved(&unsaved.changes, unsaved.answer, false);
+    }
+
     fn datagram(&self, conn: ConnId, datagram: Bytes) {
         let Some(Entry { connection, .. }) = self.conns.get(&conn) else { return };
         // Newer packets are dropped rather than older ones: the inner connection's order stays.
@@ -276,6 +298,8 @@ impl Hub {
             endpoint.close(VarInt::from_u32(close::SHUTDOWN), b"the server shuts down");
         }
         self.conns.clear();
+        // What is queued is still written.
+        self.names = None;
         // Tasks that wait for room in the queue must not wait for ever.
         self.inputs.close();
         while self.inputs.try_recv().is_ok() {}

@@ -174,6 +174,7 @@ pub(super) fn config(
         name: "bench".to_owned(),
         server: Some(server),
         meet: true,
+        join: None,
         tunnels: None,
         links: client::net::links::bind(0)?,
         bind_extra: super::bare::real_sockets(),

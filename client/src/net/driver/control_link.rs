@@ -157,6 +157,7 @@ impl Driver {
                 }
             }
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
+            ToClient::Names(_) => {}
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
                 self.follow_code(outcome);

@@ -140,6 +140,7 @@ impl App {
             Command::To { name } => self.choose(&name).await,
             Command::Act(act) => self.handle_act(act).await,
             Command::Name { peer, name } => self.rename(&peer, &name).await,
+            Command::Wish(wish) => self.handle_wish(wish).await,
             Command::Meet => match self.engine.meet().await {
                 Ok(()) => Ok(()),
                 Err(error) => self.fail(&error).await,

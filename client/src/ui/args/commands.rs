@@ -36,6 +36,16 @@ pub(in crate::ui) enum Subcommand {
     Why(Why),
     /// Measure round trips to somebody, and the path of each
     Ping(Ping),
+    /// Make a link that leads to you or into a room, or invite somebody you know into a room
+    Invite(Invite),
+    /// List the links that you have given out
+    Invites,
+    /// Take a link back
+    Revoke(Revoke),
+    /// Follow a link, also as a newcomer, or take the invitation to a room
+    Join(Join),
+    /// Compare keys with somebody: words, number, QR code
+    VerifyContact(VerifyContact),
     /// Show whether a client runs, and what is not delivered yet
     Status,
     /// Print completions for a shell
@@ -151,6 +161,60 @@ pub(in crate::ui) struct Completions {
 pub(in crate::ui) struct Man {
     /// A directory for the pages of all commands
     pub(in crate::ui) directory: Option<PathBuf>,
+}
+
+/// Options of `client invite`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Invite {
+    /// Into which room: its name or its id [default: to you]
+    pub(in crate::ui) room: Option<String>,
+
+    /// Whom, by name or key: they are invited without a link
+    #[arg(conflicts_with_all = ["uses", "time", "qr"])]
+    pub(in crate::ui) peer: Option<String>,
+
+    /// How many people may come by the link
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(in crate::ui) uses: u32,
+
+    /// How long it holds: 30m, 12h, 7d, 4w
+    #[arg(long = "for", value_name = "TIME", default_value = "7d", value_parser = crate::ui::meeting::lifetime)]
+    pub(in crate::ui) time: Duration,
+
+    /// Show it as a QR code as well
+    #[arg(long)]
+    pub(in crate::ui) qr: bool,
+}
+
+/// Options of `client revoke`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct Revoke {
+    /// The link, by the id that `client invites` shows
+    pub(in crate::ui) id: String,
+}
+
+/// Options of `client join`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without a running client this starts one, at the server that the link names, and the chat goes on there. Others on this machine may see command lines: - keeps the link out of them."
+)]
+pub(in crate::ui) struct Join {
+    /// The link, or a room by name or id; - reads a line from the standard input
+    pub(in crate::ui) target: String,
+}
+
+/// Options of `client verify-contact`.
+#[derive(Debug, clap::Args)]
+pub(in crate::ui) struct VerifyContact {
+    /// Whom: a name, or a key or its beginning
+    pub(in crate::ui) peer: String,
+
+    /// yes or no, or the number that the other side shows [default: only show what to compare]
+    pub(in crate::ui) proof: Vec<String>,
+
+    /// Show the number as a QR code as well
+    #[arg(long)]
+    pub(in crate::ui) qr: bool,
 }
 
 /// Options of `client rename`.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
+use crate::ui::meeting::Wish;
 use crate::ui::ping::{Pinged, Plan};
 
 /// Longest request in bytes.
@@ -54,6 +55,8 @@ pub(in crate::ui) enum Request {
         /// How often, how many.
         plan: Plan,
     },
+    /// See [`Wish`].
+    Meeting(Wish),
 }
 
 /// A line of an export.

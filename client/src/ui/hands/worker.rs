@@ -10,6 +10,7 @@ use crate::engine::{Connected, Engine, EngineError, Person, text_content};
 use crate::log::ConversationId;
 use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
+use crate::ui::meeting::{self, Wish};
 use crate::ui::names::Names;
 use crate::ui::news::News;
 use crate::ui::ping::{self, Pinged, Plan};
@@ -51,6 +52,7 @@ impl Worker {
             Request::Why { peer } => self.why(&peer).await,
             // Has many replies, see `serve`.
             Request::Ping { .. } => Err(Reply::failed(Exit::Failed, &NOBODY_RUNS)),
+            Request::Meeting(wish) => self.meeting(wish).await,
         };
         done.unwrap_or_else(|reply| reply)
     }
@@ -142,6 +144,13 @@ impl Worker {
         Ok(Reply::good(text, json::line(&news, unix_ms())))
     }
 
+    async fn meeting(&self, wish: Wish) -> Result<Reply, Reply> {
+        let done = meeting::perform(self, wish).await;
+        let outcome = done.map_err(|fatal| Reply::failed(fatal.exit, &fatal.message))?;
+        let text = meeting::lines(&outcome, &self.names().await?, unix_ms());
+        Ok(Reply::good(text, json::line(&News::Meeting(outcome), unix_ms())))
+    }
+
     async fn status(&self) -> Result<Reply, Reply> {
         let people = self.people().await.map_err(failed)?;
         let unsent = self.store().unsent(MAX_COUNTED).await.map_err(failed)?.len();
@@ -170,7 +179,13 @@ impl Worker {
 
     /// Everybody who is known here.
     pub(in crate::ui) async fn people(&self) -> Result<Vec<Person>, EngineError> {
-        let nobody = |contact: Contact| Person { contact, online: false, connected: None::<Connected> };
+        let verified = self.store().verified().await?;
+        let nobody = |contact: Contact| Person {
+            verified_ms: verified.get(&contact.peer).copied(),
+            contact,
+            online: false,
+            connected: None::<Connected>,
+        };
         match self {
             Self::Running { engine, .. } => engine.people().await,
             Self::Alone { store, .. } => Ok(store.contacts().await?.into_iter().map(nobody).collect()),

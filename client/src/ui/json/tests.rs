@@ -109,14 +109,14 @@ fn answers_to_commands() {
         endpoints: Vec::new(),
     };
     let connected = Some(Connected { words: "a b".into(), path: Some(change(Via::Relay, None)) });
-    let away = Person { contact: contact.clone(), online: false, connected: None };
-    let people = vec![Person { contact, online: true, connected }, away];
+    let away = Person { contact: contact.clone(), online: false, verified_ms: None, connected: None };
+    let people = vec![Person { contact, online: true, verified_ms: Some(1), connected }, away];
     let peers = value(&News::Peers { people, current: None });
     assert_eq!(
         peers["people"],
-        json!([{"peer": peer(2).to_string(), "name": "Bob", "online": true, "connected": true, "words": "a b",
+        json!([{"peer": peer(2).to_string(), "name": "Bob", "online": true, "connected": true, "verified": true, "words": "a b",
             "via": "relay", "remote": null, "rtt_ms": 80.3},
-            {"peer": peer(2).to_string(), "name": "Bob", "online": false, "connected": false, "words": null,
+            {"peer": peer(2).to_string(), "name": "Bob", "online": false, "connected": false, "verified": false, "words": null,
             "via": null, "remote": null, "rtt_ms": null}])
     );
     let rows = vec![HistoryRow::Message(Box::new(row("x"))), HistoryRow::Gap { waiting: 2, missing: 1 }];

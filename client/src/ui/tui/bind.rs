@@ -26,9 +26,10 @@ pub(super) fn direct(me: PeerId, person: &Person, names: &Names, zone: &Zone) ->
         (None, true) => Presence::Online,
         (None, false) => Presence::Offline,
     };
+    let verified = if person.verified_ms.is_some() { "verified, " } else { "" };
     let link = link(person);
     let status = match presence {
-        Presence::Connected => link.clone(),
+        Presence::Connected => format!("{verified}{link}"),
         Presence::Online => "online, not connected".to_owned(),
         Presence::Offline => format!("offline, last seen {}", zone.date(person.contact.last_seen_ms)),
     };

@@ -16,6 +16,8 @@ pub(super) struct Found {
 pub(super) enum Overlay {
     /// Text to read, from line `top` on.
     Text { title: String, lines: Vec<String>, top: usize },
+    /// A QR code.
+    Qr { title: String, text: String },
     /// The best conversations for what is typed.
     Jump { typed: String, ranked: Vec<usize>, chosen: usize },
     /// Messages in which the words were found.
@@ -34,6 +36,7 @@ impl Overlay {
     /// Moves the choice, or the text by `page` lines.
     pub(super) fn step(&mut self, is_up: bool, by: usize) {
         let (place, count) = match self {
+            Self::Qr { .. } => return,
             Self::Text { lines, top, .. } => (top, lines.len()),
             Self::Jump { ranked, chosen, .. } => (chosen, ranked.len()),
             Self::Search { found, chosen, .. } => (chosen, found.len()),
@@ -50,7 +53,7 @@ impl Overlay {
     /// What is typed into it.
     pub(super) const fn typed_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Text { .. } => None,
+            Self::Text { .. } | Self::Qr { .. } => None,
             Self::Jump { typed, .. } | Self::Search { typed, .. } => Some(typed),
         }
     }
@@ -58,7 +61,7 @@ impl Overlay {
     /// What is chosen now.
     pub(super) fn chosen(&self) -> Option<Chosen> {
         match self {
-            Self::Text { .. } => None,
+            Self::Text { .. } | Self::Qr { .. } => None,
             Self::Jump { ranked, chosen, .. } => ranked.get(*chosen).map(|at| Chosen::Entry(*at)),
             Self::Search { found, chosen, .. } => {
                 found.get(*chosen).map(|found| Chosen::Message(found.conversation, found.row.order))

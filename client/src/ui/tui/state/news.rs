@@ -41,6 +41,7 @@ impl State {
             }
             News::Page { conversation, rows } => self.handle_page(conversation, &rows),
             News::Help => self.show_help(),
+            News::Qr { title, text, .. } => self.overlay = Some(Overlay::Qr { title, text }),
             News::Found { found, has_more, is_rest } => self.handle_found(found, has_more, is_rest),
             News::Connected { peer, is_new: true, .. } => {
                 self.fall_back(&news, now_ms);

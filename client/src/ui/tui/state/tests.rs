@@ -67,6 +67,7 @@ pub(in crate::ui::tui) fn person(seed: u8, name: &str, via: Option<Via>) -> Pers
             endpoints: Vec::new(),
         },
         online: via.is_some(),
+        verified_ms: None,
         connected: via.map(|via| Connected { words: "a b c".to_owned(), path: Some(path(via)) }),
     }
 }

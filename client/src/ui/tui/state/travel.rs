@@ -100,7 +100,7 @@ impl State {
                 *chosen = 0;
             }
             Some(Overlay::Search { .. }) => self.search(),
-            Some(Overlay::Text { .. }) | None => {}
+            Some(Overlay::Text { .. } | Overlay::Qr { .. }) | None => {}
         }
     }
 

@@ -8,6 +8,7 @@ use ratatui::widgets::{Block, Clear};
 use super::layout;
 use super::list::sign;
 use super::message::person;
+use crate::ui::qr::{self, Ink};
 use crate::ui::tui::overlay::{Found, Overlay};
 use crate::ui::tui::state::State;
 use crate::ui::tui::text;
@@ -16,6 +17,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     let Some(overlay) = &state.overlay else { return };
     let area = layout::over(frame.area());
     let (title, foot) = match overlay {
+        Overlay::Qr { title, .. } => (title.as_str(), "Esc closes"),
         Overlay::Text { title, .. } => (title.as_str(), "↑↓ scroll, Esc closes"),
         Overlay::Jump { .. } => ("jump to", "↑↓ choose, Enter opens, Esc closes"),
         Overlay::Search { .. } => ("search", "↑↓ choose, Enter goes there, Esc closes"),
@@ -28,6 +30,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     match overlay {
+        Overlay::Qr { text, .. } => code(text, inside, frame),
         Overlay::Text { lines, top, .. } => read(state, lines, *top, inside, frame),
         Overlay::Jump { typed, ranked, chosen } => {
             let choices = ranked.iter().map(|at| jump(state, *at, inside)).collect();
@@ -37,6 +40,30 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
             let choices = found.iter().map(|found| hit(state, found, inside)).collect();
             choose(state, typed, choices, *chosen, inside, frame);
         }
+    }
+}
+
+/// A QR code, black on white whatever the theme is: it is for a camera.
+fn code(text: &str, area: Rect, frame: &mut Frame<'_>) {
+    let Some(code) = qr::code(text, Ink::Dark) else { return };
+    let (width, height) = (usize::from(area.width), usize::from(area.height));
+    if width < code.width || height < code.lines.len() {
+        let advice = format!(
+            "The QR code needs {} columns and {} lines here, and there are {width} and {height}: make the window larger.",
+            code.width,
+            code.lines.len()
+        );
+        let ranges = text::wrap(&advice, width, 0);
+        for (range, y) in ranges.into_iter().zip(area.y..area.bottom()) {
+            frame.render_widget(Line::raw(&advice[range]), Rect::new(area.x, y, area.width, 1));
+        }
+        return;
+    }
+    let style =
+        ratatui::style::Style::new().fg(ratatui::style::Color::Black).bg(ratatui::style::Color::White);
+    for (line, y) in code.lines.iter().zip(area.y..area.bottom()) {
+        let columns = u16::try_from(code.width).unwrap_or(area.width);
+        frame.render_widget(Line::styled(line.as_str(), style), Rect::new(area.x, y, columns, 1));
     }
 }
 
