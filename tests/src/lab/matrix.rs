@@ -174,7 +174,9 @@ pub fn fault(expected: Expected, outcome: &Outcome) -> Option<String> {
     let fault = match outcome {
         Outcome { sealed: false, .. } => "a line was seen in the open",
         Outcome { direct_ms: None, .. } if expected == Expected::Direct => "no direct path within 10 s",
-        Outcome { direct_ms: Some(_), in_use_ms: None, .. } => "the direct path was found and not used",
+        Outcome { direct_ms: Some(_), in_use_ms: None, chat_direct: false, .. } => {
+            "the direct path was found and not used"
+        }
         _ => return None,
     };
     Some(fault.to_owned())
@@ -261,7 +263,7 @@ mod tests {
         let wrong = [
             Outcome { failure: Some("alice: no event\nand more".to_owned()), ..outcome() },
             Outcome { sealed: false, ..outcome() },
-            Outcome { in_use_ms: None, ..outcome() },
+            Outcome { in_use_ms: None, chat_direct: false, ..outcome() },
         ];
         for outcome in wrong {
             assert!(fault(Expected::Direct, &outcome).is_some_and(|fault| !fault.contains('\n')));
