@@ -21,6 +21,10 @@ pub mod network;
 pub mod packet;
 pub mod pcap;
 #[cfg(target_os = "linux")]
+pub mod physics;
+#[cfg(target_os = "linux")]
+pub mod proxy;
+#[cfg(target_os = "linux")]
 pub mod router;
 #[cfg(target_os = "linux")]
 pub mod scene;

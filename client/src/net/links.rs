@@ -1,10 +1,13 @@
 //! The real UDP sockets: one per address family, bound once and shared by everything.
 
+mod eager;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::portmap::Router;
+use eager::Eager;
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -37,10 +40,14 @@ pub fn bind_extra(to: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    bind_one(SocketAddr::new(any, 0))
+    Ok(Arc::new(Eager::new(bound(SocketAddr::new(any, 0))?)?))
 }
 
 fn bind_one(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    TokioRuntime.wrap_udp_socket(bound(addr)?)
+}
+
+fn bound(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -48,8 +55,9 @@ fn bind_one(addr: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     // What the system allows at most is good enough.
     let _ = socket.set_recv_buffer_size(BUFFER_LEN);
     let _ = socket.set_send_buffer_size(BUFFER_LEN);
+    socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    TokioRuntime.wrap_udp_socket(socket.into())
+    Ok(socket.into())
 }
 
 /// A place that no packet is sent to: asking for the way there only looks into the routing table.
@@ -110,6 +118,22 @@ pub fn interface_addrs() -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever a method against hard NATs sends from a socket is sent in the moment in which it is opened.
+    #[tokio::test]
+    async fn one_more_socket_sends_at_once() {
+        let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        there.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let destination = there.local_addr().unwrap();
+        let contents = b"once";
+        let transmit =
+            quinn::udp::Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+        let socket = bind_extra(destination).unwrap();
+        socket.try_send(&transmit).unwrap();
+        let mut buffer = [0; 8];
+        let (len, from) = there.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..len], from.port()), (&contents[..], socket.local_addr().unwrap().port()));
+    }
 
     #[test]
     fn the_default_route_with_the_smallest_metric_leads_out() {

@@ -28,8 +28,10 @@ mod linux {
 
     use anyhow::{Result, bail};
     use clap::{Args, Parser, Subcommand};
-    use tests::lab::access::{Access, EASY, names};
-    use tests::lab::matrix::{Cell, Order, pairs};
+    use tests::lab::access::{ALL, Access, EASY, names};
+    use tests::lab::matrix::campaign::Campaign;
+    use tests::lab::matrix::report::{self, Sum};
+    use tests::lab::matrix::{Cell, Order, Pair, cells, pairs, places};
     use tests::lab::scene::{End, Plan, Scene};
     use tests::lab::trial::{self, Outcome, Over, Setup};
     use tests::lab::{catch_interrupts, interrupted, unavailable};
@@ -83,13 +85,14 @@ mod linux {
 
     #[derive(Debug, Args)]
     struct MatrixArgs {
-        /// Kinds to pair (default: the six easy ones).
-        #[arg(long, value_delimiter = ',')]
-        kinds: Vec<String>,
+        /// Kinds to pair, or `easy` for those that every NAT must reach (default: all kinds, with pairs in one place and
+        /// pairs with IPv6).
+        #[arg(long, alias = "kinds", value_delimiter = ',')]
+        profiles: Vec<String>,
         /// How often each pair.
         #[arg(long, default_value_t = 1)]
         runs: u64,
-        /// One JSON object a pair.
+        /// One JSON object a pair, and one for the sum.
         #[arg(long)]
         json: bool,
         /// Runs at the same time: quicker, and less exact on a busy machine.
@@ -101,6 +104,16 @@ mod linux {
         /// Seed of the first run's NATs; each further run takes the next.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Where the outcome of each run is kept: a matrix that was broken off goes on where it ended, as long as the
+        /// programs are the same.
+        #[arg(long, default_value = "target/lab-matrix.jsonl")]
+        results: PathBuf,
+        /// Forget what is kept and begin anew.
+        #[arg(long)]
+        fresh: bool,
+        /// Where to write matrix.md, matrix.json and matrix.svg (default: docs if all kinds are paired, else nowhere).
+        #[arg(long)]
+        out: Option<PathBuf>,
     }
 
     #[derive(Debug, Args)]
@@ -146,57 +159,61 @@ mod linux {
             }
             outcomes.push(outcome);
         }
-        let cell = Cell::of(&args.a, &args.b, &outcomes);
+        let cell = Cell::of(&Pair { a, b }, &outcomes);
         if !args.json && args.runs > 1 {
             println!("\n{}\n{}", Cell::header(), cell.row());
         }
-        Ok(exit_code(cell.succeeded == cell.runs))
+        Ok(exit_code(cell.is_well()))
     }
 
     fn matrix(args: &MatrixArgs, bin_dir: &Path) -> Result<ExitCode> {
         trial::check_binaries(bin_dir)?;
-        let easy = || EASY.map(str::to_owned).to_vec();
-        let kinds = if args.kinds.is_empty() { easy() } else { args.kinds.clone() };
-        let order = if args.ordered { Order::Both } else { Order::Once };
-        if !args.json {
-            println!("{}", Cell::header());
+        let is_whole = args.profiles.is_empty();
+        let kinds: Vec<String> = match args.profiles.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => ALL.map(str::to_owned).to_vec(),
+            ["easy"] => EASY.map(str::to_owned).to_vec(),
+            _ => args.profiles.clone(),
+        };
+        let mut names = pairs(&kinds, if args.ordered { Order::Both } else { Order::Once });
+        if is_whole {
+            names.extend(places());
         }
-        let mut all_well = true;
-        for (a, b) in pairs(&kinds, order) {
-            let (first, second) = (Access::by_name(&a)?, Access::by_name(&b)?);
-            let outcomes = trials(&first, &second, args, bin_dir)?;
-            let cell = Cell::of(&a, &b, &outcomes);
-            all_well &= cell.succeeded == cell.runs;
-            if args.json {
-                println!("{}", serde_json::to_string(&cell)?);
-            } else {
-                println!("{}", cell.row());
-                // The first failure of a pair tells more than their number.
-                for failure in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()).take(1) {
-                    println!("{failure}");
-                }
+        if args.fresh && args.results.exists() {
+            std::fs::remove_file(&args.results)?;
+        }
+        let campaign = Campaign {
+            pairs: names.iter().map(|(a, b)| Pair::by_names(a, b)).collect::<Result<_>>()?,
+            runs: args.runs,
+            seed: args.seed,
+            jobs: args.jobs,
+            bin_dir: bin_dir.to_owned(),
+            results: args.results.clone(),
+        };
+        let outcomes = campaign.run(tell_progress)?;
+        let cells = cells(&campaign.pairs, &outcomes);
+        let sum = Sum::of(&cells);
+        if args.json {
+            for cell in &cells {
+                println!("{}", serde_json::to_string(cell)?);
             }
+            println!("{}", serde_json::json!({ "sum": sum }));
+        } else {
+            println!("{}", Cell::header());
+            cells.iter().for_each(|cell| println!("{}", cell.row()));
+            println!("\n{}", sum.words());
         }
-        Ok(exit_code(all_well))
+        let docs = is_whole.then(|| PathBuf::from("docs")).filter(|docs| docs.is_dir());
+        if let Some(dir) = args.out.clone().or(docs) {
+            let command = format!("cargo run --release -p tests --bin lab -- matrix --runs {}", args.runs);
+            report::write(&dir, &cells, &kinds, &command)?;
+        }
+        Ok(exit_code(sum.failed == 0))
     }
 
-    /// All trials of one pair, by as many threads as there are jobs: programs die with the thread that starts
-    /// them, so each thread builds its own scenes.
-    fn trials(a: &Access, b: &Access, args: &MatrixArgs, bin_dir: &Path) -> Result<Vec<Outcome>> {
-        let share = |job: u64| -> Result<Vec<Outcome>> {
-            let seeds = (0..args.runs).filter(|run| run % args.jobs == job).map(|run| args.seed + run);
-            let run = |seed| trial::run(a, b, &Setup { bin_dir: bin_dir.to_owned(), seed, pcap: None });
-            seeds.map(run).collect()
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..args.jobs).map(|job| scope.spawn(move || share(job))).collect();
-            let mut outcomes = Vec::new();
-            for thread in threads {
-                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                outcomes.extend(done?);
-            }
-            Ok(outcomes)
-        })
+    /// One line a trial, for whoever waits.
+    #[expect(clippy::print_stderr, reason = "progress is not what was asked for")]
+    fn tell_progress(outcome: &Outcome, left: usize) {
+        eprintln!("{left:>5} left; {}", told(outcome).lines().next().unwrap_or_default());
     }
 
     fn shell(args: ShellArgs, bin_dir: &Path) -> Result<ExitCode> {

@@ -142,7 +142,8 @@ impl App {
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         // The caller's own settings must not leak into what is tested.
         for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("HOBNOB_") || key.to_string_lossy().starts_with("XDG_") {
+            let name = key.to_string_lossy().to_uppercase();
+            if name.starts_with("HOBNOB_") || name.starts_with("XDG_") || name.ends_with("_PROXY") {
                 command.env_remove(key);
             }
         }

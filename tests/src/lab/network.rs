@@ -10,7 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,7 +18,13 @@ use serde::Serialize;
 use super::link::{Dice, Line, Link, Swallowed};
 use super::packet::{Packet, Unfit, port_unreachable};
 use super::tap::{Passage, Sort, Tap};
-use crate::nat::{Flow, Nat, Profile, Proto, Rejection, Verdict};
+use crate::nat::{Flow, Profile, Proto, Rejection, Verdict};
+
+mod gateway;
+
+pub use gateway::UdpRule;
+
+use gateway::Gateway;
 
 /// Most NATs a packet passes on its way up or down.
 const MAX_CHAIN: usize = 8;
@@ -69,40 +75,25 @@ struct Host {
     addrs: Vec<IpAddr>,
 }
 
-/// Which UDP passes a NAT, beside what its profile says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UdpRule {
-    /// All.
-    All,
-    /// None.
-    Nothing,
-    /// Only from and to this address.
-    Only(IpAddr),
-}
-
-impl UdpRule {
-    fn passes(self, flow: Flow) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Only(ip) => flow.src.ip() == ip || flow.dst.ip() == ip,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Gateway {
-    nat: Nat,
-    outside: SubnetId,
-    inside: SubnetId,
-    udp: UdpRule,
-}
-
 #[derive(Debug)]
 struct Subnet {
     gateway: Option<NatId>,
+    /// The way out for IPv6, if it is another one.
+    firewall: Option<NatId>,
     owners: BTreeMap<IpAddr, Owner>,
     link: Link,
+    /// Its hosts do not reach each other, as guests of a Wi-Fi do not.
+    is_isolated: bool,
+}
+
+impl Subnet {
+    fn new(gateway: Option<NatId>, link: Link) -> Self {
+        Self { gateway, firewall: None, owners: BTreeMap::new(), link, is_isolated: false }
+    }
+
+    fn way_out(&self, dst: IpAddr) -> Option<NatId> {
+        if dst.is_ipv6() { self.firewall.or(self.gateway) } else { self.gateway }
+    }
 }
 
 /// A packet on its way.
@@ -124,6 +115,8 @@ enum Arrival {
     Packet { transit: Box<Transit>, owner: Owner, delay: Duration },
     /// A refusal, straight to the host that is refused.
     Refusal { to: HostId, bytes: Vec<u8> },
+    /// Somebody else behind a NAT opens a flow.
+    Noise(NatId),
 }
 
 /// The simulated internet.
@@ -152,7 +145,7 @@ impl Network {
     /// An empty internet whose core delays every packet by `core_delay` unless a pair says otherwise.
     #[must_use]
     pub fn new(core_delay: Duration, seed: u64) -> Self {
-        let core = Subnet { gateway: None, owners: BTreeMap::new(), link: Link::delayed(core_delay) };
+        let core = Subnet::new(None, Link::delayed(core_delay));
         Self {
             hosts: Vec::new(),
             gateways: Vec::new(),
@@ -194,50 +187,43 @@ impl Network {
     ) -> (NatId, SubnetId) {
         let id = NatId(self.gateways.len());
         let inside = SubnetId(self.subnets.len());
-        self.subnets.push(Subnet {
-            gateway: Some(id),
-            owners: BTreeMap::new(),
-            link: Link::delayed(lan_delay),
-        });
-        self.own(outside, id, &outer_ips);
-        let nat = Nat::new(profile, outer_ips, self.dice.next_u64());
-        self.gateways.push(Gateway { nat, outside, inside, udp: UdpRule::All });
+        self.subnets.push(Subnet::new(Some(id), Link::delayed(lan_delay)));
+        self.attach_gateway(profile, outer_ips, outside, inside);
         (id, inside)
     }
 
-    /// The attachment on the core through which a host is reached: itself, or its outermost NAT.
-    #[must_use]
-    pub fn attachment(&self, host: HostId) -> Owner {
-        let mut subnet = self.hosts[host.0].subnet;
-        let mut attachment = Owner::Host(host);
-        while let Some(nat) = self.subnets[subnet.0].gateway {
-            attachment = Owner::Nat(nat);
-            subnet = self.gateways[nat.0].outside;
-        }
-        attachment
+    /// The attachments on the core through which a host is reached, those for IPv4 and for IPv6: itself, or its
+    /// outermost gateway.
+    fn attachments(&self, host: HostId) -> [Owner; 2] {
+        [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)].map(|any| {
+            let mut subnet = self.hosts[host.0].subnet;
+            let mut attachment = Owner::Host(host);
+            while let Some(nat) = self.subnets[subnet.0].way_out(any) {
+                attachment = Owner::Nat(nat);
+                subnet = self.gateways[nat.0].outside;
+            }
+            attachment
+        })
     }
 
     /// The link between two hosts over the core, one way.
     #[must_use]
     pub fn link(&self, from: HostId, to: HostId) -> Link {
-        let key = (self.core(), self.attachment(from), self.attachment(to));
+        let key = (self.core(), self.attachments(from)[0], self.attachments(to)[0]);
         self.lines.get(&key).map_or(self.subnets[0].link, |line| line.link)
     }
 
-    /// Changes the link between two hosts over the core, one way.
+    /// Changes the links between two hosts over the core, one way.
     pub fn set_link(&mut self, from: HostId, to: HostId, link: Link) {
-        let key = (self.core(), self.attachment(from), self.attachment(to));
-        self.lines.entry(key).or_insert_with(|| Line::new(link)).link = link;
+        for (from, to) in self.attachments(from).into_iter().zip(self.attachments(to)) {
+            let key = (self.core(), from, to);
+            self.lines.entry(key).or_insert_with(|| Line::new(link)).link = link;
+        }
     }
 
     /// The NAT forgets its mappings and hands out new ones.
     pub fn rebind(&mut self, nat: NatId) {
         self.gateways[nat.0].nat.rebind();
-    }
-
-    /// Says which UDP passes a NAT.
-    pub fn set_udp(&mut self, nat: NatId, rule: UdpRule) {
-        self.gateways[nat.0].udp = rule;
     }
 
     /// The NAT gets other outer addresses.
@@ -277,6 +263,9 @@ impl Network {
         if !self.hosts[from.0].addrs.contains(&packet.src().ip()) {
             return self.drop_packet("foreign source".to_owned());
         }
+        if packet.flow().is_some() {
+            self.tap.address(from, packet.dst().ip());
+        }
         let (origin, target, quote) = (packet.src(), packet.dst(), packet.quote());
         let mut transit = Transit { packet, from, origin, target, quote, sent: now, core: None };
         match self.climb(now, &mut transit) {
@@ -301,6 +290,7 @@ impl Network {
                 // The arrival is judged at the time it was due, not at the time the driver woke.
                 Some(Arrival::Packet { transit, owner, delay }) => self.arrive(at, *transit, owner, delay),
                 Some(Arrival::Refusal { to, bytes }) => self.hand_over(at, to, bytes),
+                Some(Arrival::Noise(nat)) => self.make_noise(at, nat),
                 None => {}
             }
         }
@@ -322,10 +312,12 @@ impl Network {
         let mut subnet = self.hosts[transit.from.0].subnet;
         let mut via = Owner::Host(transit.from);
         for _ in 0..=MAX_CHAIN {
-            if let Some(owner) = self.owner_of(subnet, transit.packet.dst().ip()) {
-                return Ok((subnet, via, owner));
+            let dst = transit.packet.dst().ip();
+            if let Some(owner) = self.owner_of(subnet, dst) {
+                let is_kept_apart = self.subnets[subnet.0].is_isolated && matches!(owner, Owner::Host(_));
+                return if is_kept_apart { Err(dropped("isolated")) } else { Ok((subnet, via, owner)) };
             }
-            let nat = self.subnets[subnet.0].gateway.ok_or_else(|| dropped("no route"))?;
+            let nat = self.subnets[subnet.0].way_out(dst).ok_or_else(|| dropped("no route"))?;
             let flow = self.admit(nat, transit)?;
             let gateway = &mut self.gateways[nat.0];
             match gateway.nat.outbound(now, flow) {
@@ -408,9 +400,7 @@ impl Network {
     /// What every NAT does with a packet before it looks at its mappings.
     fn admit(&self, nat: NatId, transit: &mut Transit) -> Result<Flow, End> {
         let flow = transit.packet.flow().ok_or_else(|| dropped("no ports for a NAT"))?;
-        if flow.proto == Proto::Udp && !self.gateways[nat.0].udp.passes(flow) {
-            return Err(dropped("UDP blocked"));
-        }
+        self.gateways[nat.0].admit(flow).map_err(dropped)?;
         if !transit.packet.travel(1) {
             return Err(dropped("hop limit"));
         }

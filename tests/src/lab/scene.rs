@@ -1,6 +1,7 @@
 //! The standard scene: a public server, and homes behind chains of NATs with a client in each.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,23 +10,26 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use super::access::{Access, Udp};
+use super::access::Access;
 use super::app::{App, wait_for_port};
 use super::link::Link;
 use super::netns::{self, Netns};
-use super::network::{HostId, NatId, Network, SubnetId, UdpRule};
+use super::network::{HostId, NatId, Network, UdpRule};
 use super::pcap::Pcap;
+use super::proxy::Proxy;
 use super::router::Router;
-use super::tun::{Assigned, Tun};
+use homes::{
+    PROXY_IP, SERVER_IP, SERVER_IP6, add_home, client_args, client_name, lone, server_args, set_delay, settle,
+};
+
+mod homes;
 
 /// Port of the server.
 pub const SERVER_PORT: u16 = 5_000;
-/// Address of the server.
-const SERVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+/// One way between a home and its proxy.
+const PROXY_DELAY: Duration = Duration::from_millis(1);
 /// Most homes of a scene; their addresses are numbered.
 const MAX_HOMES: usize = 100;
-/// One way between neighbours behind one NAT.
-const LAN_DELAY: Duration = Duration::from_micros(200);
 /// How long the server may take to bind its port.
 const SERVER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -79,6 +83,8 @@ pub struct Place {
     pub host: HostId,
     /// Its own address.
     pub ip: IpAddr,
+    /// Its router, as the machine knows it.
+    pub gateway: Option<IpAddr>,
     /// The NATs in front of it, from the home outwards.
     pub nats: Vec<NatId>,
 }
@@ -90,6 +96,8 @@ pub struct Scene {
     pub server: App,
     /// The clients' programs, one a home.
     pub clients: Vec<App>,
+    /// Before the router: it says good-bye through it.
+    _proxy: Option<Proxy>,
     router: Router,
     server_place: Place,
     homes: Vec<Place>,
@@ -107,14 +115,26 @@ impl Scene {
         netns::sweep();
         let mut network = Network::new(plan.peer_rtt / 2, plan.seed);
         let core = network.core();
-        let (server_place, tun) = settle(&mut network, core, "server", lone(SERVER_IP), Vec::new())?;
+        let has_v6 = plan.homes.iter().any(|home| home.families.has_v6());
+        let server_addrs: Vec<_> =
+            [SERVER_IP, SERVER_IP6].into_iter().take(1 + usize::from(has_v6)).map(lone).collect();
+        let (server_place, tun) = settle(&mut network, core, "server", &server_addrs, Vec::new())?;
         let mut tuns = vec![(server_place.host, tun)];
-        let mut homes = Vec::new();
+        let mut proxied = None;
+        if plan.homes.iter().any(|home| home.is_proxied) {
+            let (place, tun) = settle(&mut network, core, "proxy", &[lone(PROXY_IP)], Vec::new())?;
+            set_delay(&mut network, place.host, server_place.host, plan.server_rtt / 2);
+            tuns.push((place.host, tun));
+            proxied = Some(place);
+        }
+        let mut homes: Vec<Place> = Vec::new();
+        let mut shared = BTreeMap::new();
         for (index, access) in plan.homes.iter().enumerate() {
-            let (home, tun) = add_home(&mut network, index, access)?;
-            let link = Link::delayed(plan.server_rtt / 2);
-            network.set_link(home.host, server_place.host, link);
-            network.set_link(server_place.host, home.host, link);
+            let (home, tun) = add_home(&mut network, &mut shared, index, access)?;
+            set_delay(&mut network, home.host, server_place.host, plan.server_rtt / 2);
+            if let Some(proxy) = &proxied {
+                set_delay(&mut network, home.host, proxy.host, PROXY_DELAY);
+            }
             tuns.push((home.host, tun));
             homes.push(home);
         }
@@ -123,20 +143,22 @@ impl Scene {
             network.tap().capture_at(server_place.host, pcap);
         }
         let router = Router::start(network, tuns)?;
+        let proxy = proxied.map(|place| Proxy::start(place.netns, PROXY_IP)).transpose()?;
         let dir = tempfile::Builder::new().prefix("hobnob-lab-").tempdir()?;
         let app = |name: &str, binary: &str, args: Vec<String>, place: &Place| {
             let home = dir.path().join(name);
             App::new(name, plan.bin_dir.join(binary), args, &home, Arc::clone(&place.netns), router.clock())
         };
-        let server = app("server", "rendezvous", server_args(&dir.path().join("server")), &server_place);
-        let clients = homes.iter().enumerate().map(|(index, home)| {
+        let server_args = server_args(&dir.path().join("server"), has_v6);
+        let server = app("server", "rendezvous", server_args, &server_place);
+        let clients = homes.iter().zip(&plan.homes).enumerate().map(|(index, (home, access))| {
             let name = client_name(index);
-            let args = client_args(&name, &dir.path().join(&name).join("data"));
+            let args = client_args(&name, &dir.path().join(&name).join("data"), access);
             app(&name, "client", args, home)
         });
         let clients = clients.collect();
         let client_binary = plan.bin_dir.join("client");
-        Ok(Self { server, clients, router, server_place, homes, client_binary, dir })
+        Ok(Self { server, clients, _proxy: proxy, router, server_place, homes, client_binary, dir })
     }
 
     /// Starts the server and waits until it listens.
@@ -183,6 +205,14 @@ impl Scene {
             End::Server => &self.server_place,
             End::Home(index) => &self.homes[index],
         }
+    }
+
+    /// Whether packets to this address are tries to reach a peer: not the server, a proxy, a home's own router, or
+    /// everybody on a wire.
+    #[must_use]
+    pub fn is_peer(&self, to: IpAddr) -> bool {
+        let is_router = self.homes.iter().any(|home| home.gateway == Some(to));
+        ![SERVER_IP, SERVER_IP6, PROXY_IP].contains(&to) && !is_router && !to.is_multicast()
     }
 
     /// The files of the scene's programs.
@@ -266,75 +296,6 @@ impl Drop for Scene {
 #[expect(clippy::print_stderr, reason = "a failing test must show what the programs said")]
 fn report(text: &str) {
     eprintln!("{text}");
-}
-
-/// Puts a host with its namespace and TUN device into a subnet.
-fn settle(
-    network: &mut Network,
-    subnet: SubnetId,
-    role: &str,
-    assigned: Assigned,
-    nats: Vec<NatId>,
-) -> Result<(Place, Tun)> {
-    let netns = Arc::new(Netns::create(role)?);
-    let tun = Tun::open(&netns, &[assigned])?;
-    let host = network.add_host(subnet, vec![assigned.ip]);
-    Ok((Place { netns, host, ip: assigned.ip, nats }, tun))
-}
-
-/// Builds a home's NATs, from the core inwards, and its host.
-fn add_home(network: &mut Network, index: usize, access: &Access) -> Result<(Place, Tun)> {
-    let number = u8::try_from(index + 1).context("too many homes")?;
-    let mut subnet = network.core();
-    let mut nats = Vec::new();
-    let mut outer = ipv4(198, 51, 100, number);
-    for (depth, profile) in access.chain.iter().rev().enumerate() {
-        let (nat, inside) = network.add_nat(subnet, *profile, vec![outer], LAN_DELAY);
-        if access.udp == Udp::ServerOnly {
-            network.set_udp(nat, UdpRule::Only(SERVER_IP));
-        }
-        nats.insert(0, nat);
-        subnet = inside;
-        outer = ipv4(100, 64 + u8::try_from(depth).context("chain too long")?, number, 2);
-    }
-    let assigned = if access.chain.is_empty() {
-        lone(outer)
-    } else {
-        Assigned { ip: ipv4(192, 168, number, 2), prefix: 24, gateway: Some(ipv4(192, 168, number, 1)) }
-    };
-    settle(network, subnet, &client_name(index), assigned, nats)
-}
-
-/// A public address with nothing beside it.
-fn lone(ip: IpAddr) -> Assigned {
-    Assigned { ip, prefix: if ip.is_ipv4() { 32 } else { 128 }, gateway: None }
-}
-
-fn ipv4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-}
-
-/// Names that tell homes apart in reports: alice, bob, then numbers.
-fn client_name(index: usize) -> String {
-    match index {
-        0 => "alice".to_owned(),
-        1 => "bob".to_owned(),
-        other => format!("peer{other}"),
-    }
-}
-
-/// Also on the ports of the web, as a server does that wants to be reached from anywhere.
-fn server_args(dir: &Path) -> Vec<String> {
-    let data = dir.join("data").display().to_string();
-    let bind = format!("0.0.0.0:{SERVER_PORT}");
-    let args = ["--bind", &bind, "--bind-tcp", "0.0.0.0:80,0.0.0.0:443", "--data-dir", &data];
-    args.map(str::to_owned).to_vec()
-}
-
-fn client_args(name: &str, data: &Path) -> Vec<String> {
-    let server = SocketAddr::new(SERVER_IP, SERVER_PORT).to_string();
-    let data = data.display().to_string();
-    ["--server", &server, "--json", "--data-dir", &data, "--name", name].map(str::to_owned).to_vec()
 }
 
 #[expect(clippy::disallowed_methods, reason = "captures carry wall time; this is where the lab reads it")]

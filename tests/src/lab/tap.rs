@@ -4,7 +4,7 @@
 //! Nothing here asks the programs under test; what they claim is compared with this.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::stream_frame;
@@ -18,6 +18,9 @@ pub const RECENT: usize = 4_096;
 const MAX_SIGHTINGS: usize = 64;
 /// Shortest text worth looking for: shorter ones turn up in ciphertext by chance.
 const MIN_SECRET: usize = 6;
+
+/// Pairs of a sender and an address that are counted apart.
+const MAX_TARGETS: usize = 1_024;
 
 /// What a payload is, by the first byte of the first packet in it (RFC 9443).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +143,8 @@ pub struct Tap {
     sightings: Vec<Sighting>,
     capture: Option<(HostId, Pcap)>,
     capture_failed: bool,
+    /// Packets with ports by sender and the address that they were sent to.
+    addressed: BTreeMap<(HostId, IpAddr), u64>,
 }
 
 impl Tap {
@@ -161,6 +166,19 @@ impl Tap {
     pub fn end_capture(&mut self) -> bool {
         let Some((_, mut pcap)) = self.capture.take() else { return true };
         pcap.flush().is_ok() && !self.capture_failed
+    }
+
+    /// A host sent a packet with ports to this address, whether it arrives or not.
+    pub(super) fn address(&mut self, from: HostId, to: IpAddr) {
+        if self.addressed.len() < MAX_TARGETS || self.addressed.contains_key(&(from, to)) {
+            *self.addressed.entry((from, to)).or_default() += 1;
+        }
+    }
+
+    /// Packets with ports by sender and the address that they were sent to, whether they arrived or not.
+    #[must_use]
+    pub fn addressed(&self) -> &BTreeMap<(HostId, IpAddr), u64> {
+        &self.addressed
     }
 
     /// A host sent a packet.

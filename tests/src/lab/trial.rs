@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::app::App;
@@ -33,12 +33,14 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 const SETTLED_PACKETS: u64 = 2;
 
 /// What came of a trial. Times are in milliseconds.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Kind of the first home.
     pub a: String,
     /// Kind of the second home.
     pub b: String,
+    /// Seed of the NATs.
+    pub seed: u64,
     /// From both ready to both connected, by their own word.
     pub connected_ms: Option<f64>,
     /// From both ready to the first direct packets having arrived both ways, seen from outside.
@@ -55,6 +57,9 @@ pub struct Outcome {
     pub over: Option<Over>,
     /// Direct packets of both, until both ways worked and in the whole trial.
     pub direct_packets: u64,
+    /// Packets that both sent to addresses of the other, arrived or not, until both ways worked or it was waited for
+    /// no longer.
+    pub tries: u64,
     /// No line was seen in the open.
     pub sealed: bool,
     /// What went wrong, if anything.
@@ -70,7 +75,7 @@ impl Outcome {
 }
 
 /// What a direct path runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
     /// UDP.
@@ -117,7 +122,8 @@ pub fn run(a: &Access, b: &Access, setup: &Setup) -> Result<Outcome> {
     plan.seed = setup.seed;
     plan.pcap.clone_from(&setup.pcap);
     let mut scene = Scene::build(&plan)?;
-    let mut outcome = Outcome { a: a.name.clone(), b: b.name.clone(), ..Outcome::default() };
+    let mut outcome =
+        Outcome { a: a.name.clone(), b: b.name.clone(), seed: setup.seed, ..Outcome::default() };
     let steps = attempt(&mut scene, &mut outcome);
     if sys::interrupted() {
         bail!("interrupted");
@@ -140,6 +146,7 @@ fn attempt(scene: &mut Scene, outcome: &mut Outcome) -> Result<()> {
     // A connection that opens is no path yet: over TCP the first packet in it counts.
     let direct = wait_direct(scene, DIRECT_PATIENCE, |sort| sort != Sort::OtherTcp, 1)?;
     outcome.direct_ms = direct.map(|at| millis(ready, at));
+    outcome.tries = tries(scene)?;
     outcome.direct_after_connected_ms = direct.map(|at| millis(connected, at));
     if direct.is_some() {
         let in_use = wait_direct(scene, SETTLE_PATIENCE, Sort::is_quic, SETTLED_PACKETS)?;
@@ -158,6 +165,14 @@ fn attempt(scene: &mut Scene, outcome: &mut Outcome) -> Result<()> {
     outcome.direct_packets = tap::between(&tallies, a, b).packets + tap::between(&tallies, b, a).packets;
     outcome.sealed = sealed;
     Ok(())
+}
+
+/// Packets that both homes have sent to addresses of the other so far, or what they took for such.
+fn tries(scene: &Scene) -> Result<u64> {
+    let (a, b) = hosts(scene);
+    let addressed = scene.router().with(|network, _| network.tap().addressed().clone())?;
+    let tries = addressed.iter().filter(|((from, to), _)| [a, b].contains(from) && scene.is_peer(*to));
+    Ok(tries.map(|(_, packets)| packets).sum())
 }
 
 /// Starts the server, then one client after the other; returns when both were ready.

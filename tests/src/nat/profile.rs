@@ -251,6 +251,13 @@ impl Profile {
         Self { udp: false, tcp_ports: TcpPorts::Web, ..base }
     }
 
+    /// What home routers do with IPv6: addresses stay as they are, and only who was sent to may answer (RFC 6092 §3.3).
+    /// It is no NAT, and not among [`Self::all`].
+    #[must_use]
+    pub const fn ipv6_firewall() -> Self {
+        Self::home("ipv6_firewall", EndpointIndependent, AddressAndPortDependent, Preserving)
+    }
+
     /// Every named profile, the easy ones first.
     #[must_use]
     pub fn all() -> Vec<Self> {
