@@ -20,7 +20,8 @@ pub(crate) fn binaries() -> &'static Path {
     BUILT.get_or_init(|| {
         let bin_dir = tests::lab::trial::default_bin_dir();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "-p", "rendezvous", "-p", "client"]);
+        // As the tests are built: with other packages libraries have other features, and are built again.
+        cargo.args(["build", "--quiet", "--workspace", "--all-targets"]);
         if bin_dir.ends_with("release") {
             cargo.arg("--release");
         }

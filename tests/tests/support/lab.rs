@@ -25,7 +25,8 @@ fn build() -> Result<PathBuf, String> {
         None => {
             let dir = trial::default_bin_dir();
             let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--quiet", "-p", "rendezvous", "-p", "client"]);
+            // As the tests are built: with other packages libraries have other features, and are built again.
+            cargo.args(["build", "--quiet", "--workspace", "--all-targets"]);
             if dir.ends_with("release") {
                 cargo.arg("--release");
             }
