@@ -4,6 +4,7 @@ mod error;
 mod keep;
 mod reach;
 mod target;
+mod ways;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use error::{ServerError, Tried};
 use keep::Keeper;
 use reach::Reached;
 pub use target::{ParseServerError, ServerTarget};
+pub(crate) use ways::{Way, ways};
 
 /// How long one way to the server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

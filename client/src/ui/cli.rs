@@ -5,9 +5,12 @@ mod docs;
 mod export;
 mod history;
 mod import;
+mod netcheck;
 mod rooms;
 mod search;
 mod send;
+
+pub(super) use netcheck::View as Netcheck;
 
 use std::io::{self, Write};
 
@@ -44,6 +47,7 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
             }
+            Subcommand::Netcheck(options) => netcheck::run(args, options).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use common::identity::PeerId;
 use serde::{Serialize, Serializer};
 
+use super::cli::Netcheck;
 use super::commands;
 use super::news::{News, via_word};
 use crate::engine::Person;
@@ -112,6 +113,8 @@ pub(super) enum Event<'a> {
         /// Messages that are not delivered yet, counted for each recipient.
         unsent: usize,
     },
+    /// What `client netcheck` found.
+    Netcheck(&'a Netcheck),
     /// What `client rooms` lists.
     Rooms {
         rooms: Vec<Room>,
