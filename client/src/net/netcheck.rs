@@ -10,6 +10,7 @@ mod routers;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::address::canonical;
 use common::control::{InstanceId, Register, Welcome, close};
@@ -22,12 +23,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::portmap::Router;
-use super::server::{self, Errand, ServerLink, ServerTarget, Way};
+use super::server::{self, Errand, FromServer, ServerError, ServerLink, ServerTarget, Way};
 use super::socket::{BindExtra, MuxSocket};
 use super::tunnel::Tunnels;
 use super::{clock, stun, tuning};
 use asking::Sockets;
 pub use report::{Ipv6, Kind, MappingProtocol, Registered, Report, ServerReport, WayReport};
+
+/// How long registering may take; a person waits.
+const REGISTER_TIME: Duration = Duration::from_secs(6);
 
 /// What is asked, and from where.
 #[derive(Debug)]
@@ -66,73 +70,120 @@ pub enum MeasureLifetime {
 /// # Errors
 /// If the machine has no socket to ask from. What the network does not let pass is no error, but what the report says.
 pub async fn check(config: Config) -> io::Result<Report> {
-    let (server, probes) = match &config.server {
-        Some(target) => {
-            let (report, probes) = ask_server(&config, target).await?;
-            (Some(report), probes)
+    let caller = config.server.as_ref().map(|target| Caller::new(&config, target)).transpose()?;
+    let through_tunnels = async {
+        match &caller {
+            Some(caller) => server::ways_through_tunnels(&caller.errand()).await,
+            None => Vec::new(),
         }
-        None => (None, Vec::new()),
     };
-    let (servers, first) = servers(&config, server.as_ref(), &probes).await;
+    let over_udp = async {
+        let called = match &caller {
+            Some(caller) => Some(caller.call().await),
+            None => None,
+        };
+        let (servers, first) = servers(&config, called.as_ref()).await;
+        let udp = survey(&config, &servers, first).await?;
+        let lifetime = match (config.lifetime, udp.seen.first()) {
+            (MeasureLifetime::Yes, Some(seen)) => Some(lifetime(&config, seen.server).await),
+            (MeasureLifetime::Yes | MeasureLifetime::No, _) => None,
+        };
+        Ok::<_, io::Error>((called, udp, lifetime))
+    };
     let protocols = async {
         match (config.router)() {
             Some(router) => routers::ask(router).await,
             None => Vec::new(),
         }
     };
-    let (udp, port_mapping) = tokio::join!(survey(&config, &servers, first), protocols);
-    let udp = udp?;
-    let lifetime = match (config.lifetime, udp.seen.first()) {
-        (MeasureLifetime::Yes, Some(seen)) => Some(lifetime(&config, seen.server).await),
-        (MeasureLifetime::Yes | MeasureLifetime::No, _) => None,
-    };
+    let (tunnels, over_udp, port_mapping) = tokio::join!(through_tunnels, over_udp, protocols);
+    let (called, udp, lifetime) = over_udp?;
+    let server = config.server.as_ref().zip(called).map(|(target, called)| ServerReport {
+        address: target.address.clone(),
+        outcome: called.outcome,
+        ways: called.ways.into_iter().chain(tunnels).map(WayReport::from).collect(),
+    });
     let own = (config.interfaces)();
     let ipv6 = Ipv6 { address: own.iter().copied().find(is_global_v6) };
     Ok(Report { server, udp, own, lifetime, ipv6, port_mapping })
 }
 
-/// How the server is reached, and the ports of it that answer STUN, of the address that answered over UDP.
-async fn ask_server(config: &Config, target: &ServerTarget) -> io::Result<(ServerReport, Vec<SocketAddr>)> {
-    let socket = MuxSocket::new(config.links.clone(), config.bind_extra.clone());
-    let identity = Identity::from_seed(rand::random());
-    let endpoint = Endpoint::new_with_abstract_socket(
-        tuning::endpoint(config.seed),
-        None,
-        Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
-        Arc::new(TokioRuntime),
-    )?;
-    // What the server says is not read: nothing but its greeting counts.
-    let (inbox, _unread) = mpsc::channel(1);
-    let errand = || Errand {
-        endpoint: endpoint.clone(),
-        socket: Arc::clone(&socket),
-        identity: identity.clone(),
-        target: target.clone(),
-        register: Register { instance: InstanceId(rand::random()), features: Vec::new() },
-        tunnels: config.tunnels.clone(),
-        inbox: inbox.clone(),
-    };
-    let began = clock::now();
-    let registering = async {
-        let link = server::connect(errand()).await;
-        (link, clock::now().saturating_duration_since(began))
-    };
-    let asked = errand();
-    let (ways, (link, after)) = tokio::join!(server::ways(&asked), registering);
-    let probes = link.as_ref().map(|link| probes(link, &ways)).unwrap_or_default();
-    let outcome = link.map(|link| {
-        link.connection.close(VarInt::from_u32(close::BYE), b"");
-        Registered { key: link.key, route: link.route, after }
-    });
-    endpoint.close(VarInt::from_u32(close::BYE), b"");
-    let ways = ways.into_iter().map(WayReport::from).collect();
-    Ok((ServerReport { address: target.address.clone(), outcome, ways }, probes))
+/// Goes to the server as somebody whom nobody knows.
+struct Caller<'a> {
+    config: &'a Config,
+    target: &'a ServerTarget,
+    identity: Identity,
+    socket: Arc<MuxSocket>,
+    endpoint: Endpoint,
+    inbox: mpsc::Sender<FromServer>,
+    /// What the server says is not read: nothing but its greeting counts.
+    _unread: mpsc::Receiver<FromServer>,
+}
+
+/// What came of that.
+struct Called {
+    outcome: Result<Registered, ServerError>,
+    /// Those over UDP.
+    ways: Vec<Way>,
+    /// Where it answers STUN besides.
+    probes: Vec<SocketAddr>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(config: &'a Config, target: &'a ServerTarget) -> io::Result<Self> {
+        let socket = MuxSocket::new(config.links.clone(), config.bind_extra.clone());
+        let endpoint = Endpoint::new_with_abstract_socket(
+            tuning::endpoint(config.seed),
+            None,
+            Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
+            Arc::new(TokioRuntime),
+        )?;
+        let (inbox, unread) = mpsc::channel(1);
+        let identity = Identity::from_seed(rand::random());
+        Ok(Self { config, target, identity, socket, endpoint, inbox, _unread: unread })
+    }
+
+    fn errand(&self) -> Errand {
+        Errand {
+            endpoint: self.endpoint.clone(),
+            socket: Arc::clone(&self.socket),
+            identity: self.identity.clone(),
+            target: self.target.clone(),
+            register: Register { instance: InstanceId(rand::random()), features: Vec::new() },
+            tunnels: self.config.tunnels.clone(),
+            inbox: self.inbox.clone(),
+        }
+    }
+
+    /// Registers in whatever way is the first, as a client does, and tries UDP by itself.
+    async fn call(&self) -> Called {
+        let began = clock::now();
+        let registering = async {
+            let link = timeout(REGISTER_TIME, server::connect(self.errand())).await;
+            let link = link.unwrap_or_else(|_| Err(server::unreachable(&self.errand())));
+            (link, clock::now().saturating_duration_since(began))
+        };
+        let errand = self.errand();
+        let (ways, (link, after)) = tokio::join!(server::ways_over_udp(&errand), registering);
+        let probes = link.as_ref().map(|link| probes(link, &ways)).unwrap_or_default();
+        let outcome = link.map(|link| {
+            link.connection.close(VarInt::from_u32(close::BYE), b"");
+            Registered { key: link.key, route: link.route, after }
+        });
+        Called { outcome, ways, probes }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.endpoint.close(VarInt::from_u32(close::BYE), b"");
+    }
 }
 
 /// Where the server answers STUN beside its main endpoint, as a client sees it.
 fn probes(link: &ServerLink, ways: &[Way]) -> Vec<SocketAddr> {
     let Welcome { probes, .. } = &link.welcome;
-    let mains: Vec<_> = ways.iter().filter(|way| way.outcome.is_ok()).filter_map(|way| way.address).collect();
+    let mains = answering(ways);
     let place = |probe: &SocketAddr| {
         let probe = canonical(*probe);
         let main = mains.iter().find(|main| main.is_ipv4() == probe.is_ipv4())?;
@@ -142,19 +193,19 @@ fn probes(link: &ServerLink, ways: &[Way]) -> Vec<SocketAddr> {
     probes.iter().filter_map(place).collect()
 }
 
+/// The addresses of the server that answered over UDP.
+fn answering(ways: &[Way]) -> Vec<SocketAddr> {
+    ways.iter().filter(|way| way.outcome.is_ok()).filter_map(|way| way.address).collect()
+}
+
 /// Whom the survey asks: the rendezvous where it answered over UDP, its other ports, and the user's servers; of the family
 /// of the first of them, with IPv4, which has NATs, before IPv6.
-async fn servers(
-    config: &Config,
-    server: Option<&ServerReport>,
-    probes: &[SocketAddr],
-) -> (Vec<SocketAddr>, First) {
-    let over_udp = server.iter().flat_map(|server| &server.ways);
-    let mut mains: Vec<_> =
-        over_udp.filter(|way| way.outcome.is_ok()).filter_map(|way| way.address).collect();
+async fn servers(config: &Config, called: Option<&Called>) -> (Vec<SocketAddr>, First) {
+    let mut mains: Vec<_> = called.iter().flat_map(|called| answering(&called.ways)).collect();
     mains.sort_by_key(SocketAddr::is_ipv6);
     let main = mains.first().copied();
-    let mut all: Vec<_> = main.into_iter().chain(probes.iter().copied()).collect();
+    let probes = called.iter().flat_map(|called| &called.probes).copied();
+    let mut all: Vec<_> = main.into_iter().chain(probes).collect();
     for name in config.stun.iter().take(stun::MAX_SERVERS) {
         all.extend(stun::resolve(name).await);
     }

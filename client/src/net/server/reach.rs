@@ -110,12 +110,7 @@ pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Resu
             attempt.through_tunnel(route).await
         });
     }
-    let tried = match (&errand.tunnels, &proxy) {
-        (None, _) => Tried::Udp,
-        (Some(_), None) => Tried::Tcp,
-        (Some(_), Some(_)) => Tried::Proxy,
-    };
-    let mut failure = ServerError::Unreachable { address: address.clone(), tried };
+    let mut failure = unreachable(errand);
     while let Some(result) = attempts.join_next().await {
         match result {
             Ok(Ok(reached)) => return Ok(reached),
@@ -128,6 +123,16 @@ pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Resu
         }
     }
     Err(failure)
+}
+
+/// Nobody answered.
+pub(crate) fn unreachable(errand: &Errand) -> ServerError {
+    let tried = match errand.tunnels.as_ref().map(|tunnels| &tunnels.proxy) {
+        None => Tried::Udp,
+        Some(None) => Tried::Tcp,
+        Some(Some(_)) => Tried::Proxy,
+    };
+    ServerError::Unreachable { address: errand.target.address.clone(), tried }
 }
 
 /// Where the server of `errand` is.

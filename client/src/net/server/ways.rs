@@ -2,19 +2,18 @@
 //! first that works.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::control;
 use common::tls::{self, Trust};
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use quinn::VarInt;
-use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::Errand;
 use super::reach::{self, Attempt, Failure, Reached};
-use crate::net::tunnel::{self, Route};
+use crate::net::tunnel::{self, Place, Route};
 use crate::net::{clock, tuning};
 
 /// How long one way may take. Shorter than for a client, which does nothing else meanwhile.
@@ -30,27 +29,44 @@ pub(crate) struct Way {
     pub(crate) outcome: Result<Duration, String>,
 }
 
-/// Tries all ways at the same time; none if the server's name does not resolve.
-pub(crate) async fn ways(errand: &Errand) -> Vec<Way> {
-    let crypto = tls::client_config(&errand.identity, control::ALPN, Trust::FirstUse);
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(tuning::server_transport());
-    let Ok(place) = reach::place_of(errand).await else { return Vec::new() };
-    errand.socket.with_mux(|mux| mux.set_servers(&place.addresses));
-    let proxy = errand.tunnels.as_ref().and_then(|tunnels| tunnels.proxy.clone());
-    let attempt = || Attempt::new(errand, &config, &place, proxy.clone());
-
+/// Tries UDP to all addresses of the server at the same time; none if its name does not resolve.
+pub(crate) async fn ways_over_udp(errand: &Errand) -> Vec<Way> {
+    let Some(attempts) = Attempts::new(errand).await else { return Vec::new() };
     let locals = errand.socket.local_addrs();
-    let has_family = |addr: &&SocketAddr| locals.iter().any(|local| local.is_ipv4() == addr.is_ipv4());
-    let mut tries: Vec<BoxFuture<'_, Way>> = Vec::new();
-    for addr in place.addresses.iter().copied().filter(|addr| has_family(&addr)) {
-        let route = Route::udp(place.port);
-        tries.push(clocked(route, Some(addr), attempt().over_udp(addr)).boxed());
+    let has_family = |addr: &SocketAddr| locals.iter().any(|local| local.is_ipv4() == addr.is_ipv4());
+    let route = Route::udp(attempts.place.port);
+    let addresses = attempts.place.addresses.iter().copied().filter(has_family);
+    join_all(addresses.map(|addr| clocked(route, Some(addr), attempts.next().over_udp(addr)))).await
+}
+
+/// Tries all tunnels at the same time; none if the server's name does not resolve, and there is no proxy.
+pub(crate) async fn ways_through_tunnels(errand: &Errand) -> Vec<Way> {
+    let Some(attempts) = Attempts::new(errand).await else { return Vec::new() };
+    let routes = errand.tunnels.iter().flat_map(|tunnels| tunnel::routes(attempts.place.port, tunnels));
+    join_all(routes.map(|(_, route)| clocked(route, None, attempts.next().through_tunnel(route)))).await
+}
+
+/// The makings of attempts.
+struct Attempts<'a> {
+    errand: &'a Errand,
+    config: quinn::ClientConfig,
+    place: Place,
+}
+
+impl<'a> Attempts<'a> {
+    async fn new(errand: &'a Errand) -> Option<Self> {
+        let crypto = tls::client_config(&errand.identity, control::ALPN, Trust::FirstUse);
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(tuning::server_transport());
+        let place = reach::place_of(errand).await.ok()?;
+        errand.socket.with_mux(|mux| mux.set_servers(&place.addresses));
+        Some(Self { errand, config, place })
     }
-    for (_, route) in errand.tunnels.iter().flat_map(|tunnels| tunnel::routes(place.port, tunnels)) {
-        tries.push(clocked(route, None, attempt().through_tunnel(route)).boxed());
+
+    fn next(&self) -> Attempt {
+        let proxy = self.errand.tunnels.as_ref().and_then(|tunnels| tunnels.proxy.clone());
+        Attempt::new(self.errand, &self.config, &self.place, proxy)
     }
-    join_all(tries).await
 }
 
 async fn clocked(
