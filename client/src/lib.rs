@@ -7,5 +7,6 @@ pub mod date;
 pub mod engine;
 pub mod log;
 pub mod net;
+pub mod networks;
 pub mod store;
 pub mod ui;

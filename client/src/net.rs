@@ -12,11 +12,13 @@ mod handshake;
 mod insight;
 pub mod links;
 mod mux;
+pub mod netcheck;
 mod news;
 mod peers;
 pub mod portmap;
 mod server;
 mod socket;
+pub mod stun;
 mod tcp;
 mod tuning;
 mod tunnel;
@@ -102,11 +104,18 @@ pub struct Surroundings {
     pub changes: Changes,
     /// Whence a port of the router that leads here.
     pub port_mapping: PortMapping,
+    /// STUN servers that are asked besides the rendezvous, as `HOST:PORT`; at most [`stun::MAX_SERVERS`] are.
+    pub stun: Vec<String>,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { interfaces: Vec::new, changes: Changes::Never, port_mapping: PortMapping::Off }
+        Self {
+            interfaces: Vec::new,
+            changes: Changes::Never,
+            port_mapping: PortMapping::Off,
+            stun: Vec::new(),
+        }
     }
 }
 
@@ -118,6 +127,7 @@ impl Surroundings {
             interfaces: links::interface_addrs,
             changes: Changes::System,
             port_mapping: PortMapping::Asked(links::router),
+            stun: Vec::new(),
         }
     }
 }

@@ -158,11 +158,17 @@ impl World {
     /// If it is running.
     pub fn start_server(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
-        let socket = self.net.bind(self.server_host, SERVER_PORT);
         let probe = |ip: [u8; 4], port: u16| -> Arc<dyn AsyncUdpSocket> {
             self.net.bind_at(self.server_host, (ip, port).into()).expect("the server has this address")
         };
-        let probes = vec![probe(SERVER_IP, 5001), probe(SERVER_IP, 5002), probe(SERVER_ALT_IP, 5001)];
+        let socket = probe(SERVER_IP, SERVER_PORT);
+        // With the last one they are what RFC 5780 wants.
+        let probes = vec![
+            probe(SERVER_IP, 5001),
+            probe(SERVER_IP, 5002),
+            probe(SERVER_ALT_IP, 5001),
+            probe(SERVER_ALT_IP, SERVER_PORT),
+        ];
         let server = Server::with_probes(&self.server_identity, Limits::default(), vec![socket], probes);
         self.server = Some(server.expect("a simulated socket works"));
     }

@@ -24,7 +24,9 @@ use super::news::News;
 use super::peers::{self, Attempt, Current, Peer, Peers};
 use super::server::{self, FromServer, ServerError, ServerLink};
 use super::socket::MuxSocket;
-use super::{Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, tcp, tuning};
+use super::{
+    Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, stun, tcp, tuning,
+};
 
 /// Reports of tasks that wait.
 const QUEUE_LEN: usize = 64;
@@ -65,6 +67,7 @@ enum Wake {
     Incoming(Box<Option<Incoming>>),
     Network,
     Mapped,
+    Stun,
     Socket,
     Timer,
 }
@@ -111,6 +114,7 @@ pub(crate) async fn run(
     let mut changes = config.surroundings.changes.clone().listen(&mut tasks);
     let port = socket.local_addrs().iter().find(|local| local.is_ipv4()).map_or(0, SocketAddr::port);
     let mapping = config.surroundings.port_mapping.clone().keep(port, changes.clone(), &mut tasks);
+    let stun = stun::follow(config.surroundings.stun.clone(), changes.clone(), &mut tasks);
     let mut driver = Driver {
         credentials: Credentials::new(&config.identity),
         server: if config.server.is_some() { Server::Waiting(now) } else { Server::None },
@@ -129,6 +133,7 @@ pub(crate) async fn run(
         server_doubt: None,
         candidates: publishers.candidates,
         mapping,
+        stun,
         config,
         outboxes,
         news: Arc::default(),
@@ -138,6 +143,7 @@ pub(crate) async fn run(
     driver.tasks.spawn(async move { news.forward(publishers.events).await });
     driver.publish_candidates();
     let mut mapped = driver.mapping.mapped.clone();
+    let mut found = driver.stun.clone();
     loop {
         driver.handle_timeout(clock::now());
         let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
@@ -156,6 +162,7 @@ pub(crate) async fn run(
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = change::next(&mut changes) => Wake::Network,
             Ok(()) = mapped.changed() => Wake::Mapped,
+            Ok(()) = found.changed() => Wake::Stun,
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
@@ -186,6 +193,8 @@ struct Driver {
     server_doubt: Option<ServerDoubt>,
     candidates: watch::Sender<Vec<SocketAddr>>,
     mapping: Keeper,
+    /// The user's STUN servers.
+    stun: watch::Receiver<Vec<SocketAddr>>,
     watched: Vec<PeerId>,
     lobby: Option<LobbyWish>,
     attempts: u64,
@@ -231,6 +240,7 @@ impl Driver {
                 None => return false,
             },
             Wake::Mapped => self.handle_mapped(),
+            Wake::Stun => self.probe(now),
             Wake::Network => self.handle_network_change(now),
             Wake::Socket | Wake::Timer => {}
         }

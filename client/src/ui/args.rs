@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(super) use commands::{
-    Backup, Completions, Export, History, Import, Invite, Join, Man, Ping, Search, Send, Subcommand,
+    Backup, Completions, Export, History, Import, Invite, Join, Man, Netcheck, Ping, Search, Send, Subcommand,
     VerifyContact, Why,
 };
 
@@ -31,6 +31,7 @@ Examples:
   client history --peer anna --limit 20
   client send anna 'I am late'
   client search river boat from:anna after:2w
+  client netcheck --server example.org:5000    what this network lets pass
 
 A line that is typed goes to the person you talk to. Lines that begin with / are commands; /help lists them.
 The input's end does not cut off what was typed: it is waited for up to 5 seconds until it is delivered. What is
@@ -56,12 +57,13 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   revoked {id}                                 following {peer, expires_ms}      joined, admitted {peer, conversation}
   safety {peer, number, words, verified, verified_ms}                                    answers /verify
   status {peer, running, server, contacts, connected, unsent}                            answers client status
+  netcheck {server, network, stun, addresses, ipv6, port_mapping, meaning, before}       answers client netcheck
 
 Exit codes:
   0  all is well
   1  something failed: the database, the data directory, the network's set-up
   2  the command line is wrong
-  3  the server refused, speaks another version, or has another key than before
+  3  the server refused, speaks another version, or has another key than before; netcheck did not reach it
   4  another client uses the data directory, and does not take requests
   5  it is not clear who is meant
   6  a file is damaged, cut off, or not what it should be";
@@ -109,6 +111,10 @@ pub(super) struct Args {
     /// Do not ask the router for a port that leads here (PCP, NAT-PMP)
     #[arg(long, env = "HOBNOB_NO_PORT_MAPPING", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) no_port_mapping: bool,
+
+    /// A STUN server that is asked besides the rendezvous what kind of NAT this is; repeatable, at most four
+    #[arg(long, value_name = "HOST:PORT", env = "HOBNOB_STUN", hide_env_values = true, value_delimiter = ',', value_parser = commands::parse_stun)]
+    pub(super) stun: Vec<String>,
 
     /// What to log to the error output: off, error, warn, info, debug, trace [default: warn; off on a terminal]
     #[arg(long, value_name = "LEVEL", env = "HOBNOB_LOG", hide_env_values = true, value_parser = parse_log)]

@@ -7,11 +7,14 @@ mod export;
 mod history;
 mod import;
 mod meeting;
+mod netcheck;
 mod ping;
 mod rooms;
 mod search;
 mod send;
 mod why;
+
+pub(super) use netcheck::View as Netcheck;
 
 use std::io::{self, Write};
 
@@ -61,6 +64,7 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             Subcommand::VerifyContact(options) => meeting::verify(&dir, options, is_json).await,
             // May become a chat, which has a runtime of its own.
             Subcommand::Join(_) => Ok(Exit::Good),
+            Subcommand::Netcheck(options) => netcheck::run(args, options).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))

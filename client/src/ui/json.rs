@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 mod why;
 
+use super::cli::Netcheck;
 use super::commands;
 use super::meeting;
 use super::news::{News, via_word};
@@ -144,6 +145,8 @@ pub(super) enum Event<'a> {
         /// Messages that are not delivered yet, counted for each recipient.
         unsent: usize,
     },
+    /// What `client netcheck` found.
+    Netcheck(&'a Netcheck),
     /// What `client rooms` lists.
     Rooms {
         rooms: Vec<Room>,

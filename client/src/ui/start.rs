@@ -133,7 +133,7 @@ fn open_screen(args: &Args, me: PeerId) -> Result<(tui::Restore, tui::Screen, mp
 }
 
 fn surroundings(args: &Args) -> Surroundings {
-    let mut surroundings = Surroundings::system();
+    let mut surroundings = Surroundings { stun: args.stun.clone(), ..Surroundings::system() };
     if args.no_port_mapping {
         surroundings.port_mapping = net::PortMapping::Off;
     }

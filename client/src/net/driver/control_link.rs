@@ -83,14 +83,15 @@ impl Driver {
     }
 
     /// Finds out what NAT we are behind on this network, if UDP reaches the server from it.
-    fn probe(&mut self, now: Instant) {
+    pub(super) fn probe(&mut self, now: Instant) {
         let Server::Up(link) = &self.server else { return };
         let (Some(server), Some(observed)) = (link.address, link.welcome.observed) else { return };
         let locals = self.socket.local_addrs();
         let local = locals.iter().find(|local| local.is_ipv4() == server.is_ipv4());
         let place = Place { local_port: local.map_or(0, SocketAddr::port), server, observed };
         let seed = self.rng.random();
-        self.socket.with_mux(|mux| mux.probe(now, seed, place, &link.welcome.probes));
+        let probes = [link.welcome.probes.as_slice(), self.stun.borrow().as_slice()].concat();
+        self.socket.with_mux(|mux| mux.probe(now, seed, place, &probes));
     }
 
     pub(super) fn handle_server_down(&mut self, now: Instant, error: ServerError) {

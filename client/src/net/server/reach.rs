@@ -72,7 +72,7 @@ impl Carrying {
 }
 
 /// Why one attempt failed.
-enum Failure {
+pub(super) enum Failure {
     /// Nobody answered: another way may do better.
     Silence,
     /// The proxy has something to say to the user.
@@ -85,11 +85,7 @@ enum Failure {
 pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Result<Reached, ServerError> {
     let address = &errand.target.address;
     let proxy = errand.tunnels.as_ref().and_then(|tunnels| tunnels.proxy.clone());
-    let place = match resolve(address).await {
-        // A proxy may know names that nobody here does.
-        Err(_) if proxy.is_some() => place(address, Vec::new()),
-        found => found?,
-    };
+    let place = place_of(errand).await?;
     let locals = errand.socket.local_addrs();
     let has_family = |addr: &SocketAddr| locals.iter().any(|local| local.is_ipv4() == addr.is_ipv4());
     let over_udp: Vec<_> = place.addresses.iter().copied().filter(has_family).collect();
@@ -114,12 +110,7 @@ pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Resu
             attempt.through_tunnel(route).await
         });
     }
-    let tried = match (&errand.tunnels, &proxy) {
-        (None, _) => Tried::Udp,
-        (Some(_), None) => Tried::Tcp,
-        (Some(_), Some(_)) => Tried::Proxy,
-    };
-    let mut failure = ServerError::Unreachable { address: address.clone(), tried };
+    let mut failure = unreachable(errand);
     while let Some(result) = attempts.join_next().await {
         match result {
             Ok(Ok(reached)) => return Ok(reached),
@@ -134,8 +125,30 @@ pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Resu
     Err(failure)
 }
 
+/// Nobody answered.
+pub(crate) fn unreachable(errand: &Errand) -> ServerError {
+    let tried = match errand.tunnels.as_ref().map(|tunnels| &tunnels.proxy) {
+        None => Tried::Udp,
+        Some(None) => Tried::Tcp,
+        Some(Some(_)) => Tried::Proxy,
+    };
+    ServerError::Unreachable { address: errand.target.address.clone(), tried }
+}
+
+/// Where the server of `errand` is.
+pub(super) async fn place_of(errand: &Errand) -> Result<Place, ServerError> {
+    let address = &errand.target.address;
+    match resolve(address).await {
+        // A proxy may know names that nobody here does.
+        Err(_) if errand.tunnels.as_ref().is_some_and(|tunnels| tunnels.proxy.is_some()) => {
+            Ok(place(address, Vec::new()))
+        }
+        found => found,
+    }
+}
+
 /// One way to the server that is being tried.
-struct Attempt {
+pub(super) struct Attempt {
     endpoint: quinn::Endpoint,
     socket: Arc<MuxSocket>,
     config: quinn::ClientConfig,
@@ -146,7 +159,12 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(errand: &Errand, config: &quinn::ClientConfig, place: &Place, proxy: Option<Proxy>) -> Self {
+    pub(super) fn new(
+        errand: &Errand,
+        config: &quinn::ClientConfig,
+        place: &Place,
+        proxy: Option<Proxy>,
+    ) -> Self {
         Self {
             endpoint: errand.endpoint.clone(),
             socket: Arc::clone(&errand.socket),
@@ -157,7 +175,7 @@ impl Attempt {
         }
     }
 
-    async fn over_udp(self, addr: SocketAddr) -> Result<Reached, Failure> {
+    pub(super) async fn over_udp(self, addr: SocketAddr) -> Result<Reached, Failure> {
         let connection = timeout(CONNECT_TIMEOUT, self.handshake(mux::map(addr))).await;
         let connection = connection.map_err(|_| Failure::Silence)??;
         let route = Route::udp(self.place.port);
@@ -165,7 +183,7 @@ impl Attempt {
         Ok(Reached { connection, route, place: self.place, name, carrying: None })
     }
 
-    async fn through_tunnel(self, route: Route) -> Result<Reached, Failure> {
+    pub(super) async fn through_tunnel(self, route: Route) -> Result<Reached, Failure> {
         let connecting = async {
             let id = PollId(rand::random());
             let tunnel = tunnel::open(route, &self.place, self.proxy.as_ref(), id).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::archive::Format;
 use crate::log::MessageId;
+use crate::net::ServerTarget;
 
 /// Messages of each conversation that `client history` shows unless told otherwise.
 const HISTORY_LIMIT: usize = 100;
@@ -46,6 +47,8 @@ pub(in crate::ui) enum Subcommand {
     Join(Join),
     /// Compare keys with somebody: words, number, QR code
     VerifyContact(VerifyContact),
+    /// Find out what this network lets pass, what its NAT does, and what that means for connecting
+    Netcheck(Netcheck),
     /// Show whether a client runs, and what is not delivered yet
     Status,
     /// Print completions for a shell
@@ -146,6 +149,36 @@ pub(in crate::ui) struct Import {
 pub(in crate::ui) struct Backup {
     /// Where to, a file that does not exist
     pub(in crate::ui) file: PathBuf,
+}
+
+/// Options of `client netcheck`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Takes three to ten seconds. It may run beside a client: it uses sockets and a key of its own. The exit code is 3 if the server was not reached. What was found is remembered for this network in networks.json in the data directory."
+)]
+pub(in crate::ui) struct Netcheck {
+    /// The rendezvous to reach, as HOST:PORT or HOST:PORT#KEY
+    #[arg(long, value_name = "HOST:PORT[#KEY]")]
+    pub(in crate::ui) server: Option<ServerTarget>,
+
+    /// A STUN server to ask as well; repeatable, at most four. One with a second address (RFC 5780) tells most
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_stun)]
+    pub(in crate::ui) stun: Vec<String>,
+
+    /// Measure how long the NAT remembers a socket that is silent: takes about twice that time, at most ten minutes
+    #[arg(long)]
+    pub(in crate::ui) lifetime: bool,
+
+    /// Do not ask the router for ports
+    #[arg(long)]
+    pub(in crate::ui) no_port_mapping: bool,
+}
+
+/// `HOST:PORT`, as for a server without a key.
+pub(in crate::ui) fn parse_stun(text: &str) -> Result<String, String> {
+    let wrong = || format!("{text:?} is no STUN server: write HOST:PORT, for example stun.example.org:3478");
+    let target: ServerTarget = text.parse().map_err(|_| wrong())?;
+    if target.key.is_none() { Ok(target.address) } else { Err(wrong()) }
 }
 
 /// Options of `client completions`.
