@@ -1,8 +1,11 @@
-//! A port of the router that leads to our socket, by PCP (RFC 6887) or else NAT-PMP (RFC 6886): asked for in the
+//! A port of the router that leads to our socket, by PCP (RFC 6887), else NAT-PMP (RFC 6886), else UPnP: asked for in the
 //! background, renewed, asked for anew when the network changes, and given back at the end.
+
+mod upnp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::time::Duration;
 
 use crab_nat::{
@@ -87,6 +90,59 @@ impl Keeper {
     }
 }
 
+/// What a router holds for us.
+#[derive(Debug)]
+enum Held {
+    /// By PCP or NAT-PMP.
+    Asked(Mapping),
+    /// By UPnP.
+    Leased(upnp::Lease),
+}
+
+impl Held {
+    /// Whether the router goes on holding it.
+    async fn renew(&mut self) -> bool {
+        match self {
+            Self::Asked(mapping) => mapping.renew().await.is_ok(),
+            Self::Leased(lease) => lease.renew().await,
+        }
+    }
+
+    fn lifetime(&self) -> Duration {
+        let seconds = match self {
+            Self::Asked(mapping) => mapping.lifetime(),
+            Self::Leased(lease) => lease.lifetime_s(),
+        };
+        Duration::from_secs(seconds.into())
+    }
+
+    /// The endpoint that leads to us.
+    async fn endpoint(&self) -> Option<SocketAddr> {
+        let mapping = match self {
+            Self::Asked(mapping) => mapping,
+            Self::Leased(lease) => return Some(lease.external()),
+        };
+        let ip = match mapping.mapping_type() {
+            PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
+            PortMappingType::NatPmp => {
+                IpAddr::V4(natpmp::external_address(mapping.gateway(), Some(TIMEOUTS)).await.ok()?)
+            }
+        };
+        Some(SocketAddr::new(ip, mapping.external_port().get()))
+    }
+
+    async fn give_back(self) {
+        match self {
+            Self::Asked(mapping) => {
+                if let Err((error, _)) = mapping.try_drop().await {
+                    debug!(%error, "the router keeps the mapping until its time is over");
+                }
+            }
+            Self::Leased(lease) => lease.give_back().await,
+        }
+    }
+}
+
 async fn keep(
     router: fn() -> Option<Router>,
     port: NonZeroU16,
@@ -94,7 +150,7 @@ async fn keep(
     mapped: watch::Sender<Option<SocketAddr>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut held: Option<(Router, Mapping)> = None;
+    let mut held: Option<(Router, Held)> = None;
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -102,47 +158,57 @@ async fn keep(
                 mapped.send_if_modified(|old| std::mem::replace(old, endpoint) != endpoint);
             }
         }
-        let wait = held.as_ref().map_or(RETRY, |(_, mapping)| {
-            MIN_RENEWAL.max(Duration::from_secs(mapping.lifetime().into()) / 2)
-        });
+        let wait = held.as_ref().map_or(RETRY, |(_, held)| MIN_RENEWAL.max(held.lifetime() / 2));
         tokio::select! {
             _ = &mut stopped => break,
             () = change::next(&mut changes) => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
-    if let Some((_, mapping)) = held
-        && let Err((error, _)) = mapping.try_drop().await
-    {
-        debug!(%error, "the router keeps the mapping until its time is over");
+    if let Some((_, held)) = held {
+        held.give_back().await;
     }
 }
 
 /// Renews the mapping if it is of this router, or asks for one. Returns the endpoint that leads to us.
 async fn refresh(
-    held: &mut Option<(Router, Mapping)>,
+    held: &mut Option<(Router, Held)>,
     router: Option<Router>,
     port: NonZeroU16,
 ) -> Option<SocketAddr> {
     let router = router?;
     let is_renewed = match held {
-        Some((known, mapping)) if *known == router => mapping.renew().await.is_ok(),
+        Some((known, held)) if *known == router => held.renew().await,
         _ => false,
     };
     if !is_renewed {
         *held = None;
-        let mapping = ask(router, port).await;
-        *held = Some((router, mapping.map_err(|error| debug!(%error, "no port mapping")).ok()?));
+        *held = Some((router, ask_all(router, port).await?));
     }
-    let (_, mapping) = held.as_ref()?;
-    let ip = match mapping.mapping_type() {
-        PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
-        PortMappingType::NatPmp => {
-            IpAddr::V4(natpmp::external_address(mapping.gateway(), Some(TIMEOUTS)).await.ok()?)
+    let endpoint = held.as_ref()?.1.endpoint().await?;
+    let is_usable = !endpoint.ip().is_unspecified() && !endpoint.ip().is_multicast();
+    is_usable.then_some(endpoint)
+}
+
+/// By whichever way the router knows. Its UPnP service is looked for meanwhile, but makes no mapping if another way does.
+async fn ask_all(router: Router, port: NonZeroU16) -> Option<Held> {
+    let (mut asking, mut finding) = (pin!(ask(router, port)), pin!(upnp::find(router)));
+    let mut found = None;
+    let failure = loop {
+        tokio::select! {
+            asked = &mut asking => match asked {
+                Ok(mapping) => return Some(Held::Asked(mapping)),
+                Err(error) => break error,
+            },
+            gateway = &mut finding, if found.is_none() => found = Some(gateway),
         }
     };
-    let is_usable = !ip.is_unspecified() && !ip.is_multicast();
-    is_usable.then(|| SocketAddr::new(ip, mapping.external_port().get()))
+    debug!(error = %failure, "no port mapping by PCP or NAT-PMP");
+    let gateway = match found {
+        Some(gateway) => gateway,
+        None => finding.await,
+    };
+    upnp::Lease::ask(gateway?, router, port).await.map(Held::Leased)
 }
 
 async fn ask(router: Router, port: NonZeroU16) -> Result<Mapping, crab_nat::MappingFailure> {

@@ -108,7 +108,7 @@ pub(super) struct Args {
     )]
     pub(super) port: u16,
 
-    /// Do not ask the router for a port that leads here (PCP, NAT-PMP)
+    /// Do not ask the router for a port that leads here (PCP, NAT-PMP, UPnP)
     #[arg(long, env = "HOBNOB_NO_PORT_MAPPING", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) no_port_mapping: bool,
 
