@@ -5,6 +5,7 @@ use common::traversal::nat::Nat;
 use common::traversal::{Outlook, Signal};
 
 use super::holds::Holds;
+use super::rotation::Rotations;
 use super::turns::Turns;
 use super::*;
 
@@ -15,6 +16,7 @@ pub(super) struct Network {
     pub(super) nat: Nat,
     turns: Turns,
     pub(super) holds: Holds,
+    rotations: Rotations,
 }
 
 impl Default for Network {
@@ -24,6 +26,7 @@ impl Default for Network {
             nat: Nat::default(),
             turns: Turns::default(),
             holds: Holds::default(),
+            rotations: Rotations::default(),
         }
     }
 }
@@ -47,6 +50,7 @@ impl Mux {
                 })
                 .filter(|probe| traversal::may_check(*probe, server.ip().is_loopback()))
                 .collect();
+        self.network.rotations.handle_observed(now, place.observed);
         self.network.prober.start(now, seed, place, &probes);
         self.settle_prober(now);
         let family = |probe: &&SocketAddr| probe.is_ipv4() == server.is_ipv4() && !server.ip().is_loopback();
@@ -127,6 +131,7 @@ impl Mux {
     pub(super) fn tell_nat(&mut self, now: Instant, tag: u32) {
         if let Some(peer) = self.peers.get_mut(&tag) {
             peer.agent.set_nat(now, self.network.nat, self.network.prober.servers());
+            peer.agent.set_rotation(self.network.rotations.rotation(self.network.nat));
         }
     }
 }
