@@ -540,6 +540,10 @@ impl Agent {
     fn renewal_due(&self) -> Option<Instant> {
         let rotation = self.rotation?;
         let way = self.route.direct().filter(|way| tier(way.remote) == Tier::Public)?;
+        if rotation.until.is_some() && way.local != Local::MAIN {
+            // The main mapping is older, and shows in time what becomes of this one.
+            return None;
+        }
         let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
         let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
         // Both sides at the same time would each make what the other's makes needless.
