@@ -25,12 +25,13 @@ mod path;
 mod predict;
 pub mod prober;
 mod punch;
+mod renewal;
 pub mod signal;
 pub mod survey;
 pub mod tcp;
 mod tools;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,9 @@ const QUIET_LEN: usize = 48;
 const MAX_QUIET: u8 = 3;
 /// The dialling side sends heartbeats so much earlier that the other's need not be sent: it answers.
 const LEAD: Duration = Duration::from_secs(1);
+/// Tries to renew a mapping, and the time between them.
+const MAX_RENEWALS: u32 = 4;
+const RENEWAL_PAUSE: Duration = Duration::from_secs(3);
 /// A path that died when it had been silent for a while may have died of that, if the peer is heard within this time.
 const SUSPICION: Duration = Duration::from_secs(30);
 /// The shortest silence that a NAT may be said to have forgotten a mapping for.
@@ -92,6 +96,17 @@ pub struct Way {
     pub local: Local,
     /// The peer's address.
     pub remote: SocketAddr,
+}
+
+/// When the mappings of our NAT are renewed. They end at a certain age, or that is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// At this age.
+    pub after: Duration,
+    /// When the main socket's mapping began.
+    pub main_born: Instant,
+    /// No later than this: then it is known that there is no need.
+    pub until: Option<Instant>,
 }
 
 /// A datagram to send.
@@ -161,14 +176,19 @@ pub struct Agent {
     hold: Duration,
     /// A path that had been silent for so long died at this time.
     suspicion: Option<(Instant, Duration)>,
+    rotation: Option<Rotation>,
+    next_renewal: Option<Instant>,
+    renewals: u32,
+    /// The number of the newest wish for a path.
+    favours: u32,
     answers: (Option<Instant>, u32),
     unproven: Allowance,
     punch: Punch,
     /// Plain checks that were sent, and answers to any.
     checks: u32,
     answered: u32,
-    /// Sockets of this agent that are open.
-    sockets: BTreeSet<Local>,
+    /// Sockets of this agent that are open, since when.
+    sockets: BTreeMap<Local, Instant>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -190,12 +210,16 @@ impl Agent {
             quiet: MAX_QUIET,
             hold: hold::UNKNOWN,
             suspicion: None,
+            rotation: None,
+            next_renewal: None,
+            renewals: 0,
+            favours: 0,
             answers: (None, 0),
             unproven: Allowance::new(UNPROVEN_BURST, UNPROVEN_INTERVAL),
             punch: Punch::new(tag, seed),
             checks: 0,
             answered: 0,
-            sockets: BTreeSet::new(),
+            sockets: BTreeMap::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -281,6 +305,9 @@ impl Agent {
 
     /// The peer's agent says something.
     pub fn handle_signal(&mut self, now: Instant, signal: &Signal) {
+        if let (Signal::Aim(aim), true, Some(way)) = (signal, self.has_udp(), self.route.direct()) {
+            self.punch.handle_renewal(now, (way.local, way.remote), aim);
+        }
         self.punch.handle_signal(now, signal, !self.has_udp());
         self.handle_timeout(now);
     }
@@ -320,7 +347,9 @@ impl Agent {
     fn insert(&mut self, now: Instant, way: Way) {
         if self.paths.len() == MAX_PATHS {
             // A path that answered once is worth more than news; without one to spare, news is dropped.
-            let Some(spare) = self.paths.iter().position(|path| !path.has_answered()) else { return };
+            let never = self.paths.iter().position(|path| !path.has_answered());
+            let dead = || self.paths.iter().position(|path| path.favour < self.favours && !path.is_alive());
+            let Some(spare) = never.or_else(dead) else { return };
             self.paths.remove(spare);
         }
         self.paths.push(Path::new(now, way, self.own_hold()));
@@ -393,7 +422,7 @@ impl Agent {
     /// Takes in a STUN datagram that came to the socket `local`. Returns whether it was a valid check of this peer or
     /// an answer of a STUN server that was waited for.
     pub fn handle_datagram(&mut self, now: Instant, local: Local, from: SocketAddr, datagram: &[u8]) -> bool {
-        if local != Local::MAIN && !self.sockets.contains(&local) {
+        if local != Local::MAIN && !self.sockets.contains_key(&local) {
             // It was let go of while this was under way.
             return false;
         }
@@ -409,7 +438,7 @@ impl Agent {
         if valid {
             self.reroute(now);
             self.rest_others(now);
-            self.carry_out();
+            self.carry_out(now);
         }
         valid
     }
@@ -429,6 +458,7 @@ impl Agent {
         if !check::verify_request(key, datagram) {
             return false;
         }
+        let is_wished = check::is_nomination(key, datagram);
         let Way { local, remote } = way;
         self.transmits.push_back(Transmit { local, to: remote, bytes: check::response(key, id, remote) });
         self.events.push_back(Event::Heard(remote));
@@ -440,6 +470,13 @@ impl Agent {
                 path.handle_heard(now);
             }
             None => self.insert(now, way),
+        }
+        if is_wished
+            && let Some(path) = self.paths.iter_mut().find(|path| path.way == way)
+            && path.favour == 0
+        {
+            self.favours += 1;
+            path.set_favour(now, self.favours, false);
         }
         self.punch.handle_hit(now);
         self.handle_timeout(now);
@@ -464,6 +501,12 @@ impl Agent {
         let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
         let forgotten = path.handle_answer(now, id, mapped, last_sent);
         self.answered = self.answered.saturating_add(1);
+        if self.punch.renewed() == Some(way.local) {
+            self.punch.end_renewal();
+            self.renewals = 0;
+            self.favours += 1;
+            path.set_favour(now, self.favours, true);
+        }
         self.events.extend(forgotten.filter(|silence| *silence >= MIN_SILENCE).map(Event::Forgotten));
         self.events.push_back(Event::Answered(way.remote));
         true
@@ -504,21 +547,63 @@ impl Agent {
                 path.handle_check(now, id, key.name, last_sent);
                 self.checks = self.checks.saturating_add(1);
                 let Way { local, remote } = path.way;
-                self.transmits.push_back(Transmit {
-                    local,
-                    to: remote,
-                    bytes: check::request(key, id, size),
-                });
+                let is_wished = path.is_ours && path.favour == self.favours && size == Size::Bare;
+                let bytes =
+                    if is_wished { check::nomination(key, id) } else { check::request(key, id, size) };
+                self.transmits.push_back(Transmit { local, to: remote, bytes });
             }
         }
         self.reroute(now);
-        self.paths.retain(|path| !path.is_hopeless());
+        self.paths.retain(|path| !path.is_hopeless(self.favours));
+        if self.renewal_due().is_some_and(|due| due <= now) {
+            self.renew(now);
+        }
+        self.punch.handle_renewal_timeout(now);
         self.punch.handle_timeout(now, !self.has_udp());
-        self.carry_out();
+        self.carry_out(now);
+    }
+
+    /// When the mapping of the path in use is to be renewed.
+    fn renewal_due(&self) -> Option<Instant> {
+        let rotation = self.rotation?;
+        let way = self.route.direct().filter(|way| tier(way.remote) == Tier::Public)?;
+        if rotation.until.is_some() && way.local != Local::MAIN {
+            // The main mapping is older, and shows in time what becomes of this one.
+            return None;
+        }
+        let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
+        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
+        // Both sides at the same time would each make what the other's makes needless.
+        let after = if leads { rotation.after } else { rotation.after * 9 / 8 };
+        let due = self.next_renewal.map_or(born + after, |next| next.max(born + after));
+        (rotation.until.is_none_or(|until| due < until) && self.renewals < MAX_RENEWALS).then_some(due)
+    }
+
+    fn renew(&mut self, now: Instant) {
+        let Some(way) = self.route.direct() else { return };
+        self.punch.renew(now, way.remote);
+        self.renewals += 1;
+        self.next_renewal = Some(now + RENEWAL_PAUSE);
+    }
+
+    /// When the mappings of our NAT are to be renewed; `None` for never.
+    pub fn set_rotation(&mut self, rotation: Option<Rotation>) {
+        if self.rotation != rotation {
+            self.rotation = rotation;
+            self.renewals = 0;
+        }
+    }
+
+    /// The main socket's mapping has changed: paths over it are in doubt.
+    pub fn handle_main_moved(&mut self, now: Instant) {
+        for path in self.paths.iter_mut().filter(|path| path.way.local == Local::MAIN) {
+            path.doubt(now);
+        }
+        self.handle_timeout(now);
     }
 
     /// Does what the methods against hard NATs want, and lets go of sockets that nobody needs.
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self, now: Instant) {
         while let Some(output) = self.punch.poll_output() {
             let (local, to, bytes) = match output {
                 Output::Signal(signal) => {
@@ -533,12 +618,12 @@ impl Agent {
                 }
             };
             if local != Local::MAIN {
-                self.sockets.insert(local);
+                self.sockets.entry(local).or_insert(now);
             }
             self.transmits.push_back(Transmit { local, to, bytes });
         }
         let Self { sockets, paths, punch, events, .. } = self;
-        sockets.retain(|local| {
+        sockets.retain(|local, _| {
             let is_needed = punch.owns(*local) || paths.iter().any(|path| path.way.local == *local);
             if !is_needed {
                 events.push_back(Event::Released(*local));
@@ -624,7 +709,8 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.sending?;
         let punch = self.punch.timeout().filter(|_| !self.has_udp());
-        self.paths.iter().map(Path::timeout).chain(punch).min()
+        let renewal = self.punch.renewal_timeout().into_iter().chain(self.renewal_due());
+        self.paths.iter().map(Path::timeout).chain(punch).chain(renewal).min()
     }
 }
 

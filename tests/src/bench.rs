@@ -9,6 +9,7 @@ pub mod connect;
 pub mod cpu;
 mod flow;
 pub mod hard;
+pub mod lifetime;
 pub mod memory;
 pub mod messages;
 mod plain;
@@ -16,6 +17,7 @@ mod report;
 pub mod roam;
 pub mod stats;
 pub mod switch;
+mod talk;
 
 pub use report::{Figure, Report, Target};
 

@@ -34,9 +34,9 @@ async fn idle(accesses: [&Access; 2]) -> f64 {
         client.wait_direct().await;
     }
     tokio::time::sleep(LEARNING).await;
-    clients.iter_mut().for_each(|client| {
+    for client in &mut clients {
         let _ = was_lost(client);
-    });
+    }
     let public = [1, 2].map(|n| IpAddr::from([198, 51, 100, n]));
     let count = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&count);
@@ -106,9 +106,9 @@ async fn what_a_nat_held_once_is_not_taken_for_granted() {
         nat.set_profile(Profile { udp_lifetime: Duration::from_secs(30), ..*nat.profile() });
     });
     tokio::time::sleep(IDLE).await;
-    clients.iter_mut().for_each(|client| {
+    for client in &mut clients {
         let _ = was_lost(client);
-    });
+    }
     tokio::time::sleep(IDLE).await;
     assert!(!clients.iter_mut().any(was_lost), "it is lost again and again");
 }

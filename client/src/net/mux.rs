@@ -8,6 +8,7 @@
 mod hard;
 mod holds;
 mod peer;
+mod rotation;
 mod socket_id;
 mod streams;
 mod turns;
@@ -25,7 +26,7 @@ use common::relay::{self, EcnBits};
 use common::stun::check::{self, Claim, Key, KeyName, Side};
 use common::traversal::prober::{Place, Prober};
 use common::traversal::tcp::StreamId;
-use common::traversal::{self, Agent, Event, Route, Signal};
+use common::traversal::{self, Agent, Event, Local, Route, Signal};
 
 use super::congestion::PathGeneration;
 use hard::Network;
@@ -307,6 +308,21 @@ impl Mux {
         for id in ids {
             self.doubt(now, id);
         }
+    }
+
+    /// Our endpoint has another port; returns the peers whose packets went by it.
+    pub(crate) fn handle_main_moved(&mut self, now: Instant) -> Vec<PeerId> {
+        let mut affected = Vec::new();
+        let tags: Vec<_> = self.peers.keys().copied().collect();
+        for tag in tags {
+            let Some(peer) = self.peers.get_mut(&tag) else { continue };
+            if peer.agent.route().direct().is_none_or(|way| way.local == Local::MAIN) {
+                affected.push(peer.id);
+            }
+            peer.agent.handle_main_moved(now);
+            self.settle(tag);
+        }
+        affected
     }
 
     /// The paths to `peer` may not work any more: it asked to be introduced again.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use stun_rs::attributes::discovery::Padding;
+use stun_rs::attributes::ice::UseCandidate;
 use stun_rs::attributes::stun::{Fingerprint, MessageIntegritySha256, UserName, XorMappedAddress};
 use stun_rs::methods::BINDING;
 use stun_rs::{
@@ -119,6 +120,27 @@ pub fn request(key: &Key, id: TransactionId, size: Size) -> Vec<u8> {
         builder = builder.with_attribute(Padding::new("0".repeat(padding)).expect("shorter than 64 kB"));
     }
     encode(&sealed(builder, key))
+}
+
+/// A request without padding that asks the other side to send on this path from now on (USE-CANDIDATE, RFC 8445 §7.1.2).
+///
+/// # Panics
+/// Never, as [`request`].
+#[must_use]
+pub fn nomination(key: &Key, id: TransactionId) -> Vec<u8> {
+    let username = UserName::new(key.username(key.side)).expect("hexadecimal text is a user name");
+    let builder = StunMessageBuilder::new(BINDING, MessageClass::Request)
+        .with_transaction_id(StunTransactionId::from(id))
+        .with_attribute(username)
+        .with_attribute(UseCandidate::default());
+    encode(&sealed(builder, key))
+}
+
+/// Whether `datagram` is a [`nomination`] that the other side made under `key`.
+#[must_use]
+pub fn is_nomination(key: &Key, datagram: &[u8]) -> bool {
+    decode(key, datagram, MessageClass::Request)
+        .is_some_and(|message| message.get::<UseCandidate>().is_some())
 }
 
 /// A packet for the NATs on the way alone (RFC 8445 §11): nobody looks at it or answers it.

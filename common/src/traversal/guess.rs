@@ -28,6 +28,7 @@ const ROUND: Duration = Duration::from_millis(150);
 /// One try.
 #[derive(Debug)]
 pub(super) struct Guess {
+    local: Local,
     ip: IpAddr,
     named: Vec<u16>,
     rounds_left: u32,
@@ -38,14 +39,14 @@ pub(super) struct Guess {
 }
 
 impl Guess {
-    /// Begins to do what the other side, which is at `ip`, has asked for.
-    pub(super) fn start(now: Instant, ip: IpAddr, aim: &Aim) -> Self {
+    /// Begins to do what the other side, which is at `ip`, has asked for, from the socket `local`.
+    pub(super) fn start(now: Instant, local: Local, ip: IpAddr, aim: &Aim) -> Self {
         let mut named: Vec<_> = aim.ports.iter().copied().filter(|port| *port != 0).collect();
         named.truncate(MAX_AIMED);
         let pool: Vec<u16> =
             aim.range.map_or_else(Vec::new, |range| (range.first.max(1)..=range.last).collect());
         let (per_step, left) = aim.range.map_or((0, 0), |range| (per_step(range), guesses_for(range)));
-        Self { ip, named, rounds_left: ROUNDS, pool, per_step, left, next: now }
+        Self { local, ip, named, rounds_left: ROUNDS, pool, per_step, left, next: now }
     }
 
     /// Whether this takes many packets.
@@ -61,7 +62,7 @@ impl Guess {
         if self.rounds_left > 0 && !self.named.is_empty() {
             self.rounds_left -= 1;
             for port in &self.named {
-                tools.check(now, Local::MAIN, SocketAddr::new(self.ip, *port));
+                tools.check(now, self.local, SocketAddr::new(self.ip, *port));
             }
             self.next = now + ROUND;
             return true;
@@ -73,7 +74,7 @@ impl Guess {
                 return false;
             }
             let port = self.pool.swap_remove(tools.rng.random_range(0..self.pool.len()));
-            tools.check(now, Local::MAIN, SocketAddr::new(self.ip, port));
+            tools.check(now, self.local, SocketAddr::new(self.ip, port));
         }
         self.next = now + STEP;
         count > 0

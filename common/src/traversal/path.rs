@@ -1,5 +1,6 @@
 //! One address of the peer: its schedule of checks, its measured round trip, its life and death.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -92,6 +93,10 @@ pub(super) struct Path {
     state: State,
     next_check: Instant,
     last_check: Option<Instant>,
+    /// Newer wishes of either side for a path have higher numbers; 0 for none.
+    pub(super) favour: u32,
+    /// Whether the wish is ours, so that the peer is to be told.
+    pub(super) is_ours: bool,
     /// How long our NAT may be left without a packet of ours.
     pub(super) hold: Duration,
     /// When the last packet of any kind was sent.
@@ -119,6 +124,8 @@ impl Path {
             state: State::Probing(0),
             next_check: now,
             last_check: None,
+            favour: 0,
+            is_ours: false,
             hold,
             last_out: now,
             last_proof: now,
@@ -400,16 +407,29 @@ impl Path {
         self.smoothed.is_some()
     }
 
+    /// One of the two sides wants this path rather than those with lower numbers.
+    pub(super) const fn set_favour(&mut self, now: Instant, favour: u32, is_ours: bool) {
+        self.favour = favour;
+        self.is_ours = is_ours;
+        if is_ours {
+            self.next_check = now;
+            self.is_hurried = true;
+        }
+    }
+
     /// Whether the path need not be remembered: it never worked, or it had a mapping of its own, which nothing keeps
-    /// alive once it rests.
-    pub(super) fn is_hopeless(&self) -> bool {
+    /// alive once it rests, or it has died after a newer one took its place.
+    pub(super) fn is_hopeless(&self, newest_favour: u32) -> bool {
+        if self.deaths > 0 && !self.is_alive() && self.favour < newest_favour {
+            return true;
+        }
         let is_cold = self.way.local != Local::MAIN && self.state == State::Resting;
         is_cold || (!self.has_answered() && self.unanswered >= MAX_UNANSWERED)
     }
 
     /// Smaller is better.
-    pub(super) fn rank(&self) -> (Tier, Duration) {
-        (tier(self.way.remote), self.rtt().unwrap_or(Duration::MAX))
+    pub(super) fn rank(&self) -> (Tier, Reverse<u32>, Duration) {
+        (tier(self.way.remote), Reverse(self.favour), self.rtt().unwrap_or(Duration::MAX))
     }
 
     /// Whether this path is so much better than `active` that packets should change over.
@@ -417,11 +437,11 @@ impl Path {
         if self.way == active.way {
             return false;
         }
-        let (tier, rtt) = self.rank();
-        let (active_tier, active_rtt) = active.rank();
+        let (tier, favour, rtt) = self.rank();
+        let (active_tier, active_favour, active_rtt) = active.rank();
         active.miss() != Miss::None
-            || tier < active_tier
-            || (tier == active_tier && rtt + MIN_GAIN < active_rtt * 4 / 5)
+            || (tier, favour) < (active_tier, active_favour)
+            || ((tier, favour) == (active_tier, active_favour) && rtt + MIN_GAIN < active_rtt * 4 / 5)
     }
 
     /// When [`Path::handle_timeout`] or a check is due.

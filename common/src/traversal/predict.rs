@@ -141,7 +141,7 @@ impl Predict {
 }
 
 /// The ports between two that a counter gave out, or the next ones if there are none or too many.
-fn between(before: u16, after: u16, step: u16) -> Vec<u16> {
+pub(super) fn between(before: u16, after: u16, step: u16) -> Vec<u16> {
     let count = (1..=MAX_AIMED).take_while(|n| advance_by(before, step, *n) != after).count();
     let count = if count == 0 || count == MAX_AIMED { usize::from(BLIND) } else { count };
     (1..=count).map(|n| advance_by(before, step, n)).collect()

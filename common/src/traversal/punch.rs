@@ -12,6 +12,7 @@ use super::meet::Meet;
 use super::method::{Method, method};
 use super::nat::{Choice, Class, Nat, PortRange};
 use super::predict::Predict;
+use super::renewal::Renewal;
 use super::signal::{Aim, Counter, Signal};
 use super::tools::{Order, Output, Tools};
 use crate::stun::binding;
@@ -94,6 +95,9 @@ pub(super) struct Punch {
     connected: bool,
     work: Work,
     guess: Option<Guess>,
+    renewal: Option<Renewal>,
+    /// Checks that the other side wants for a renewal of its own.
+    echo: Option<Guess>,
     turn: Turn,
     failures: u32,
     /// Until then it is left to plain checks.
@@ -118,6 +122,8 @@ impl Punch {
             connected: false,
             work: Work::None,
             guess: None,
+            renewal: None,
+            echo: None,
             turn: Turn::None,
             failures: 0,
             plain_until: None,
@@ -207,7 +213,7 @@ impl Punch {
             }
             self.want_turn(now, range);
         }
-        self.guess = Some(Guess::start(now, target.ip(), aim));
+        self.guess = Some(Guess::start(now, Local::MAIN, target.ip(), aim));
     }
 
     /// A guess takes no mapping of an easy NAT, but room for one more remote endpoint. It counts as much on both sides.
@@ -259,10 +265,13 @@ impl Punch {
             return false;
         }
         let Some(mapped) = binding::parse_response(datagram, id) else { return false };
+        if let Some(renewal) = &mut self.renewal {
+            renewal.handle_sample(&mut self.tools, self.mine.class(), id, mapped.port());
+        }
         match &mut self.work {
             Work::Predict(predict) => predict.handle_sample(now, &mut self.tools, id, mapped.port()),
             Work::Meet(meet) => meet.handle_sample(now, &mut self.tools, id, mapped.port()),
-            Work::None | Work::Birthday(_) => return false,
+            Work::None | Work::Birthday(_) => return self.renewal.is_some(),
         }
         true
     }
@@ -318,6 +327,46 @@ impl Punch {
 
     fn method(&self) -> Method {
         method(self.mine.class(), self.theirs.class())
+    }
+
+    /// Makes a new mapping towards the peer's endpoint `target`, unless one is being made.
+    pub(super) fn renew(&mut self, now: Instant, target: SocketAddr) {
+        if self.renewal.is_none() && self.connected {
+            self.renewal = Renewal::start(now, &mut self.tools, target, &self.servers);
+        }
+    }
+
+    /// The socket of the renewal under way.
+    pub(super) fn renewed(&self) -> Option<Local> {
+        self.renewal.as_ref().map(Renewal::local)
+    }
+
+    /// It has led to a path.
+    pub(super) fn end_renewal(&mut self) {
+        self.renewal = None;
+    }
+
+    /// The other side renews the path that goes from our socket `local` to `remote`, and names its new ports.
+    pub(super) fn handle_renewal(&mut self, now: Instant, (local, remote): (Local, SocketAddr), aim: &Aim) {
+        if aim.range.is_none() && self.may_ask(now) {
+            self.echo = Some(Guess::start(now, local, remote.ip(), aim));
+        }
+    }
+
+    /// Lets time pass for what is done beside a path that works.
+    pub(super) fn handle_renewal_timeout(&mut self, now: Instant) {
+        if self.renewal.as_mut().is_some_and(|renewal| !renewal.handle_timeout(now, &mut self.tools)) {
+            self.renewal = None;
+        }
+        if self.echo.as_mut().is_some_and(|echo| !echo.handle_timeout(now, &mut self.tools)) {
+            self.echo = None;
+        }
+    }
+
+    /// When that wants to be called.
+    pub(super) fn renewal_timeout(&self) -> Option<Instant> {
+        let echo = self.echo.as_ref().map(Guess::timeout);
+        self.renewal.as_ref().map(Renewal::timeout).into_iter().chain(echo).min()
     }
 
     /// Lets time pass. Without `is_relayed` there is a direct path, and nothing to do.
@@ -426,6 +475,9 @@ impl Punch {
 
     /// Whether the socket is needed.
     pub(super) fn owns(&self, local: Local) -> bool {
+        if self.renewed() == Some(local) {
+            return true;
+        }
         match &self.work {
             Work::None => false,
             Work::Predict(predict) => predict.owns(local),

@@ -3,19 +3,12 @@
 //!
 //! Each writes a line every 20 ms. All lines must arrive.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::ensure;
-use client::engine::{Engine, Event};
-use common::identity::PeerId;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
 use super::stats::Samples;
+use super::talk::Talk;
 use super::{Figure, Report, Target, ms, virtual_time};
-use crate::world::{Access, Client, Home, PEER_RTT, World, now};
+use crate::world::{Access, Home, PEER_RTT, World, now};
 
 /// Between two lines of one side.
 const LINE: Duration = Duration::from_millis(20);
@@ -104,8 +97,7 @@ async fn once(seed: u64, change: Change, access: &Access, peer: &Access) -> anyh
     tokio::time::sleep(Duration::from_secs(3)).await;
 
     let network = clients[0].network.clone();
-    let mut tasks = JoinSet::new();
-    let arrivals = converse(clients, &mut tasks);
+    let mut conversation = Talk::start(clients, lines(), LINE);
     // Not in step with the lines and checks.
     tokio::time::sleep(Duration::from_secs(2) + Duration::from_millis(seed * 7)).await;
     let changed = now();
@@ -119,60 +111,12 @@ async fn once(seed: u64, change: Change, access: &Access, peer: &Access) -> anyh
     }
     let direct = direct_again(&world, &homes).await;
     tokio::time::sleep(AFTER + REST).await;
-    while let Some(ended) = tasks.try_join_next() {
-        ended??;
-    }
-    let mut gap = Duration::ZERO;
-    let mut counts = Vec::new();
-    for arrivals in arrivals {
-        let times = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.push(times.len());
-        let around = times.windows(2).filter(|pair| pair[1] >= changed && pair[0] <= changed + AFTER);
-        gap = around.map(|pair| pair[1] - pair[0]).max().unwrap_or(AFTER).max(gap);
-    }
-    ensure!(counts.iter().all(|count| *count == lines()), "of {} lines each arrived {counts:?}", lines());
+    let gap = conversation.longest_gap(changed, changed + AFTER)?;
     Ok(Outcome { gap, direct })
 }
 
 fn lines() -> usize {
     usize::try_from(((AFTER + Duration::from_secs(3)).as_millis()) / LINE.as_millis()).unwrap_or(usize::MAX)
-}
-
-type Arrivals = Arc<Mutex<Vec<Instant>>>;
-
-/// Lets both write to each other; returns when the lines of others arrived at each.
-fn converse(clients: [Client; 2], tasks: &mut JoinSet<anyhow::Result<()>>) -> [Arrivals; 2] {
-    let ids = clients.each_ref().map(Client::id);
-    let others = [ids[1], ids[0]];
-    let mut others = others.into_iter();
-    clients.map(|Client { engine, events, .. }| {
-        let arrivals = Arrivals::default();
-        if let Some(other) = others.next() {
-            tasks.spawn(write(engine, other));
-        }
-        tasks.spawn(read(events, Arc::clone(&arrivals)));
-        arrivals
-    })
-}
-
-async fn write(engine: Engine, to: PeerId) -> anyhow::Result<()> {
-    for _ in 0..lines() {
-        engine.send(to, "a line").await?;
-        tokio::time::sleep(LINE).await;
-    }
-    // A client lives for as long as its engine is held.
-    std::future::pending().await
-}
-
-async fn read(mut events: mpsc::Receiver<Event>, arrivals: Arrivals) -> anyhow::Result<()> {
-    while let Some(event) = events.recv().await {
-        if let Event::Message { message, .. } = event
-            && !message.own
-        {
-            arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(now());
-        }
-    }
-    Ok(())
 }
 
 /// Time from now until packets were delivered directly in both directions.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use client::net::ServerTarget;
-use tests::bench::{Report, bulk, connect, hard, memory, messages, roam, switch};
+use tests::bench::{Report, bulk, connect, hard, lifetime, memory, messages, roam, switch};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -19,6 +19,8 @@ enum Which {
     Switch,
     /// Conversations whose networks change under them, simulated.
     Roam,
+    /// Ten minutes over mappings that end every minute, simulated.
+    Lifetime,
     /// Processor time of a transfer over loopback.
     Bulk,
     /// Durable messages between two engines, and resident memory.
@@ -106,6 +108,9 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     }
     if wanted(Which::Roam) {
         roam::run(turns, &mut report)?;
+    }
+    if wanted(Which::Lifetime) {
+        lifetime::run(turns, &mut report)?;
     }
     if wanted(Which::Bulk) {
         let knobs = if args.knobs { bulk::Knobs::Try } else { bulk::Knobs::Skip };

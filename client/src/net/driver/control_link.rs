@@ -132,16 +132,23 @@ impl Driver {
             ToClient::Welcome(_) => {}
             ToClient::Observed(Observed { addr }) => {
                 debug!("our public endpoint has changed");
-                if let Server::Up(link) = &mut self.server {
-                    link.welcome.observed = addr;
-                }
+                let Server::Up(link) = &mut self.server else { return };
+                let before = std::mem::replace(&mut link.welcome.observed, addr);
+                let is_same_network = before.map(|before| before.ip()) == addr.map(|addr| addr.ip());
                 if self.mapping.mapped.borrow().is_some() {
                     self.send_mapped();
                 }
                 self.probe(now);
-                self.socket.with_mux(|mux| mux.handle_network_change(now));
-                for (_, peer) in self.peers.iter_mut() {
-                    peer.want_reintroduction(now);
+                if is_same_network {
+                    let affected = self.socket.with_mux(|mux| mux.handle_main_moved(now));
+                    for peer in affected {
+                        if let Some(peer) = self.peers.get(peer) {
+                            peer.want_reintroduction(now);
+                        }
+                    }
+                } else {
+                    self.socket.with_mux(|mux| mux.handle_network_change(now));
+                    self.peers.iter_mut().for_each(|(_, peer)| peer.want_reintroduction(now));
                 }
             }
             ToClient::Introduce(introduce) => self.handle_introduce(now, &introduce),

@@ -6,6 +6,7 @@ use common::traversal::nat::Nat;
 use common::traversal::{Outlook, Signal};
 
 use super::holds::Holds;
+use super::rotation::Rotations;
 use super::turns::Turns;
 use super::*;
 
@@ -18,6 +19,7 @@ pub(super) struct Network {
     access: Access,
     turns: Turns,
     pub(super) holds: Holds,
+    rotations: Rotations,
 }
 
 impl Default for Network {
@@ -28,6 +30,7 @@ impl Default for Network {
             access: Access::default(),
             turns: Turns::default(),
             holds: Holds::default(),
+            rotations: Rotations::default(),
         }
     }
 }
@@ -51,6 +54,7 @@ impl Mux {
                 })
                 .filter(|probe| traversal::may_check(*probe, server.ip().is_loopback()))
                 .collect();
+        self.network.rotations.handle_observed(now, place.observed);
         self.network.prober.start(now, seed, place, &probes);
         self.settle_prober(now);
         let family = |probe: &&SocketAddr| probe.is_ipv4() == server.is_ipv4() && !server.ip().is_loopback();
@@ -159,6 +163,7 @@ impl Mux {
         if let Some(peer) = self.peers.get_mut(&tag) {
             peer.agent.set_nat(now, self.network.nat, self.network.prober.servers());
             peer.agent.set_access(now, self.network.access);
+            peer.agent.set_rotation(self.network.rotations.rotation(self.network.nat));
         }
     }
 }
