@@ -4,6 +4,7 @@
 //! [`run`] works on any pair of byte streams. It writes a message as soon as the store has committed it, and commits
 //! everything that has already arrived at once. Everything that a peer can make grow has a bound here.
 
+mod intake;
 mod receive;
 mod send;
 mod syncing;
@@ -233,5 +234,7 @@ where
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use common::frame::Message as _;
 use tokio::io::AsyncWrite;
 
-use super::super::syncing::{MAX_COMPARED, Next};
+use super::super::syncing::{Answer, MAX_COMPARED, Next, TooMany};
 use super::super::{ExchangeError, PAGE};
 use super::{Sender, write};
 use crate::log::wire::{Carry, Have, HeadsHash, LogFrame, MAX_IDS, Read, Summary};
@@ -53,15 +53,11 @@ impl Sender<'_> {
         let ours = exchange.store.summaries(exchange.peer).await?;
         for (conversation, hash) in theirs {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            if !self.syncing.note_theirs(conversation, hash, ours) {
-                return Err(ExchangeError::TooManyConversations);
-            }
-            if ours != Some(hash) {
-                self.ask(conversation, out).await?;
-            } else if !self.syncing.was_told(conversation, hash) {
-                // The peer knows something older of us, and waits.
-                self.syncing.note_told(conversation, hash);
-                encode(&[(conversation, hash)], out);
+            let answer = self.syncing.compare(conversation, hash, ours);
+            match answer.map_err(|TooMany| ExchangeError::TooManyConversations)? {
+                Some(Answer::Have) => self.ask(conversation, out).await?,
+                Some(Answer::Same) => encode(&[(conversation, hash)], out),
+                None => {}
             }
         }
         Ok(())
