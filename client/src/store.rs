@@ -5,6 +5,7 @@
 //! commit. Nothing here knows of sockets or user interfaces.
 
 mod archive;
+mod asking;
 mod backup;
 mod changes;
 mod contacts;
@@ -52,6 +53,7 @@ pub use search::{Search, Term};
 pub use sync::Lacking;
 
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+use asking::Asking;
 use departures::Departures;
 use readers::Readers;
 use writer::Writer;
@@ -88,6 +90,7 @@ struct Inner {
     /// Counts how often this user has read something.
     read: watch::Sender<u64>,
     departures: Departures,
+    asking: Asking,
 }
 
 impl fmt::Debug for Store {
@@ -160,6 +163,7 @@ impl Store {
             newest: watch::Sender::new(newest),
             read: watch::Sender::new(0),
             departures: Departures::default(),
+            asking: Asking::default(),
         };
         Self { inner: Arc::new(inner) }
     }

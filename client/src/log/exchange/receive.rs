@@ -1,6 +1,7 @@
 //! The half that reads.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use common::frame;
@@ -135,6 +136,7 @@ async fn take_in(
     messages: Vec<Bytes>,
 ) -> Result<(), ExchangeError> {
     let exchange = shared.exchange;
+    shared.taken.fetch_add(messages.len() as u64, Ordering::Relaxed);
     let results = exchange.store.ingest(exchange.peer, messages, (exchange.clock.0)()).await?;
     exchange.store.reach(Point::Ack)?;
     let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);

@@ -109,6 +109,11 @@ impl Syncing {
         })
     }
 
+    /// Whether what the peer told last is something else than what is here.
+    pub(super) fn differs(&self, conversation: ConversationId, ours: Option<HeadsHash>) -> bool {
+        self.theirs.get(&conversation).is_some_and(|theirs| Some(*theirs) != ours)
+    }
+
     /// The peer has all that is here but what waits.
     fn release(&mut self, conversation: ConversationId) {
         if let Some(Backlog::Awaited(rows)) = self.backlogs.get_mut(&conversation) {

@@ -1,5 +1,7 @@
 //! Comparing conversations with the peer, and handing over what it lacks (`docs/protocol.md` §7.4).
 
+use std::sync::atomic::Ordering;
+
 use bytes::BytesMut;
 use common::frame::Message as _;
 use tokio::io::AsyncWrite;
@@ -55,12 +57,34 @@ impl Sender<'_> {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let answer = self.syncing.compare(conversation, hash, ours);
             match answer.map_err(|TooMany| ExchangeError::TooManyConversations)? {
-                Some(Answer::Have) => self.ask(conversation, out).await?,
+                Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
+                Some(Answer::Have) => {}
                 Some(Answer::Same) => encode(&[(conversation, hash)], out),
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// Compares once more what was not asked for because somebody else was being asked.
+    pub(super) async fn ask_waiting(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let waiting = self.turns.tick(self.shared.taken.load(Ordering::Relaxed));
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let ours = exchange.store.summaries(exchange.peer).await?;
+        let mut out = BytesMut::new();
+        for conversation in waiting {
+            let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
+            if self.syncing.differs(conversation, ours) && self.turns.take(conversation) {
+                self.ask(conversation, &mut out).await?;
+            }
+        }
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
 
     /// Says what is here of a conversation, and so asks for the rest.
