@@ -11,6 +11,7 @@ use super::super::{ExchangeError, PAGE};
 use super::{Sender, write};
 use crate::log::wire::{Carry, Have, HeadsHash, LogFrame, MAX_IDS, Read, Summary};
 use crate::log::{ConversationId, MessageId};
+use crate::store::Point;
 
 /// Name of the setting by which the user does not tell what was read: `off`.
 pub const READ_MARKS: &str = "read_marks";
@@ -145,7 +146,11 @@ impl Sender<'_> {
         }
         // What others brought meanwhile was not told.
         self.has_news |= !self.syncing.is_ready();
-        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
+        if out.is_empty() {
+            return Ok(());
+        }
+        write(writer, &out).await?;
+        Ok(store.reach(Point::Written)?)
     }
 
     /// Tells the peer which of its messages were read, unless the user does not want that.
