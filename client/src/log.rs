@@ -5,6 +5,7 @@
 //! business of [`crate::store`], which drives [`ingest`] inside its transactions.
 
 pub mod content;
+pub(crate) mod difference;
 pub mod exchange;
 pub mod id;
 pub mod ingest;

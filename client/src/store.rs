@@ -5,6 +5,7 @@
 //! commit. Nothing here knows of sockets or user interfaces.
 
 mod archive;
+mod asking;
 mod backup;
 mod changes;
 mod contacts;
@@ -55,6 +56,7 @@ pub use search::{Search, Term};
 pub use sync::Lacking;
 
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+use asking::Asking;
 use departures::Departures;
 use readers::Readers;
 use writer::Writer;
@@ -91,6 +93,7 @@ struct Inner {
     /// Counts how often this user has read something.
     read: watch::Sender<u64>,
     departures: Departures,
+    asking: Asking,
 }
 
 impl fmt::Debug for Store {
@@ -163,6 +166,7 @@ impl Store {
             newest: watch::Sender::new(newest),
             read: watch::Sender::new(0),
             departures: Departures::default(),
+            asking: Asking::default(),
         };
         Self { inner: Arc::new(inner) }
     }

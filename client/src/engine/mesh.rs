@@ -28,6 +28,9 @@ pub(super) fn neighbours(room: ConversationId, me: PeerId, members: &[PeerId]) -
 }
 
 #[cfg(test)]
+mod room;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;

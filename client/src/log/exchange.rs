@@ -4,6 +4,7 @@
 //! [`run`] works on any pair of byte streams. It writes a message as soon as the store has committed it, and commits
 //! everything that has already arrived at once. Everything that a peer can make grow has a bound here.
 
+mod intake;
 mod receive;
 mod send;
 mod syncing;
@@ -42,6 +43,8 @@ const MAX_NOTES: usize = 2 * MAX_IN_FLIGHT + 2 * MAX_WANTED;
 const MAX_BACKLOG_IN_FLIGHT: usize = MAX_IN_FLIGHT / 2;
 /// How long news of a conversation's heads wait for more: what came meanwhile is told at once.
 const SUMMARY_DELAY: Duration = Duration::from_millis(300);
+/// How long who is asked for what is missing may send nothing before somebody else is asked. Several round trips.
+const ASK_PATIENCE: Duration = Duration::from_millis(500);
 /// Conversations of which the peer says something that are not known here and are asked for, in the life of a stream.
 const MAX_UNKNOWN: usize = 64;
 /// How long a sent message may stay unacknowledged before *sent* is made durable: on a quick path *delivered* comes
@@ -179,6 +182,8 @@ struct Shared<'a> {
     stop: Notify,
     /// Ids that wait to be answered.
     wanted: AtomicU64,
+    /// Messages that came from the peer.
+    taken: AtomicU64,
 }
 
 impl Shared<'_> {
@@ -210,7 +215,12 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    let shared = Shared { exchange: &exchange, stop: Notify::new(), wanted: AtomicU64::new(0) };
+    let shared = Shared {
+        exchange: &exchange,
+        stop: Notify::new(),
+        wanted: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
+    };
     let (notes, inbox) = mpsc::channel(MAX_NOTES);
     let receiving = receive::Receiver::new(&shared, notes).run(reader);
     let sending = send::Sender::new(&shared, inbox).run(writer);
@@ -233,5 +243,7 @@ where
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -92,7 +92,7 @@ impl std::fmt::Display for RefuseReason {
 }
 
 /// What the heads of a conversation come to: equal for two members who have the same messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeadsHash(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl HeadsHash {

@@ -1,15 +1,17 @@
 //! The half that reads.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use common::frame;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_UNKNOWN, MAX_WANTED_TOTAL, Note, Shared};
+use super::intake::Intake;
+use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_WANTED_TOTAL, Note, Shared};
 use crate::log::ingest::{Invalid, Outcome};
-use crate::log::wire::{Ack, Have, LogFrame, MAX_IDS, Read, Refuse, RefuseReason, Summary, Typing, Want};
+use crate::log::wire::{Ack, Have, LogFrame, MAX_IDS, Read, Refuse, Summary, Typing, Want};
 use crate::log::{ConversationId, MessageId};
 use crate::store::{Ingested, MAX_WAITING, Point, State};
 
@@ -29,24 +31,21 @@ struct Batch {
 pub(super) struct Receiver<'a> {
     shared: &'a Shared<'a>,
     notes: mpsc::Sender<Note>,
-    /// What was asked for on this stream and has not come.
-    asked: BTreeSet<MessageId>,
-    /// Conversations that are not known here and were asked for.
-    unknown: BTreeSet<ConversationId>,
+    intake: Intake,
     /// Ids that the peer asked for so far.
     wanted_total: usize,
 }
 
 impl<'a> Receiver<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Sender<Note>) -> Self {
-        Self { shared, notes, asked: BTreeSet::new(), unknown: BTreeSet::new(), wanted_total: 0 }
+        Self { shared, notes, intake: Intake::default(), wanted_total: 0 }
     }
 
     /// Reads until the peer ends the stream or the sending half has ended.
     pub(super) async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
         let missing = exchange.store.missing(exchange.peer, MAX_WAITING).await?;
-        self.ask(missing)?;
+        self.intake.ask(missing).into_iter().try_for_each(|want| note(&self.notes, want))?;
         let mut buffer = BytesMut::with_capacity(MAX_BATCH_BYTES);
         loop {
             buffer.reserve(MAX_BATCH_BYTES.saturating_sub(buffer.len()));
@@ -79,7 +78,7 @@ impl<'a> Receiver<'a> {
             if messages.is_empty() {
                 Ok(())
             } else {
-                take_in(self.shared, &self.notes, &mut self.asked, &mut self.unknown, messages).await
+                take_in(self.shared, &self.notes, &mut self.intake, messages).await
             }
         })?;
         // What came together with them is compared with them.
@@ -127,67 +126,21 @@ impl<'a> Receiver<'a> {
         }
         Ok(())
     }
-
-    /// Asks for what is missing, each message once a stream.
-    fn ask(&mut self, missing: Vec<MessageId>) -> Result<(), ExchangeError> {
-        ask(&mut self.asked, &self.notes, missing)
-    }
-}
-
-fn ask(
-    asked: &mut BTreeSet<MessageId>,
-    notes: &mpsc::Sender<Note>,
-    missing: Vec<MessageId>,
-) -> Result<(), ExchangeError> {
-    let new: Vec<_> = missing.into_iter().filter(|&id| asked.insert(id)).collect();
-    for ids in new.chunks(MAX_IDS) {
-        note(notes, Note::Want(ids.to_vec()))?;
-    }
-    Ok(())
 }
 
 /// Commits messages and then acknowledges them.
 async fn take_in(
     shared: &Shared<'_>,
     notes: &mpsc::Sender<Note>,
-    asked: &mut BTreeSet<MessageId>,
-    unknown: &mut BTreeSet<ConversationId>,
+    intake: &mut Intake,
     messages: Vec<Bytes>,
 ) -> Result<(), ExchangeError> {
     let exchange = shared.exchange;
-    let peer = exchange.peer;
-    let results = exchange.store.ingest(peer, messages, (exchange.clock.0)()).await?;
+    shared.taken.fetch_add(messages.len() as u64, Ordering::Relaxed);
+    let results = exchange.store.ingest(exchange.peer, messages, (exchange.clock.0)()).await?;
     exchange.store.reach(Point::Ack)?;
-    let mut committed = Vec::new();
-    let mut full = false;
-    for result in &results {
-        let was_asked_for = asked.remove(&result.id);
-        match &result.outcome {
-            Outcome::Delivered | Outcome::Duplicate => committed.push(result.id),
-            Outcome::Waiting { missing } => {
-                committed.push(result.id);
-                match result.conversation {
-                    // The gap is deeper than one message.
-                    Some(conversation) if was_asked_for => note(notes, Note::Compare(conversation))?,
-                    _ => ask(asked, notes, missing.clone())?,
-                }
-            }
-            // A room that this user was invited to just now, most likely: it is asked for once, as a whole.
-            Outcome::Invalid(Invalid::UnknownConversation) => {
-                if let Some(conversation) = result.conversation
-                    && unknown.len() < MAX_UNKNOWN
-                    && unknown.insert(conversation)
-                {
-                    note(notes, Note::Compare(conversation))?;
-                }
-            }
-            Outcome::Invalid(invalid) => note(notes, Note::Refuse(result.id, RefuseReason::from(invalid)))?,
-            Outcome::NoRoom => full = true,
-        }
-    }
-    for ids in committed.chunks(MAX_IDS) {
-        note(notes, Note::Ack(ids.to_vec()))?;
-    }
+    let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);
+    intake.judge(&results).into_iter().try_for_each(|found| note(notes, found))?;
     announce(shared, results).await;
     if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
 }

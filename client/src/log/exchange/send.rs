@@ -1,6 +1,7 @@
 //! The half that writes.
 
 mod compare;
+mod turns;
 
 pub use compare::READ_MARKS;
 
@@ -14,12 +15,13 @@ use tokio::time::sleep;
 
 use super::syncing::Syncing;
 use super::{
-    ExchangeError, ExchangeEvent, MAX_BACKLOG_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Note, PAGE,
-    SENT_GRACE, SUMMARY_DELAY, Shared,
+    ASK_PATIENCE, ExchangeError, ExchangeEvent, MAX_BACKLOG_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES,
+    Note, PAGE, SENT_GRACE, SUMMARY_DELAY, Shared,
 };
 use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Typing, Want};
 use crate::log::{ConversationId, MessageId};
 use crate::store::{OutboxRow, Point, State};
+use turns::Turns;
 
 /// Notes that are worked off before the outbox gets its turn.
 const MAX_NOTES_AT_ONCE: usize = 64;
@@ -39,6 +41,7 @@ pub(super) struct Sender<'a> {
     /// Written, but *sent* is not durable yet.
     unmarked: Vec<MessageId>,
     syncing: Syncing,
+    turns: Turns,
     /// Conversations may have changed since the peer was told of them.
     has_news: bool,
 }
@@ -55,6 +58,7 @@ impl<'a> Sender<'a> {
             in_flight_bytes: 0,
             unmarked: Vec::new(),
             syncing: Syncing::default(),
+            turns: Turns::new(shared.exchange.store.clone(), shared.exchange.peer),
             has_news: false,
         }
     }
@@ -67,12 +71,14 @@ impl<'a> Sender<'a> {
         let mut read = exchange.store.read_changes();
         let mut typing = exchange.typing.subscribe();
         let (grace, summary) = (sleep(SENT_GRACE), sleep(SUMMARY_DELAY));
-        tokio::pin!(grace, summary);
+        let patience = sleep(ASK_PATIENCE);
+        tokio::pin!(grace, summary, patience);
         let mut notes = Vec::with_capacity(MAX_NOTES_AT_ONCE);
         self.compare_all(&mut writer).await?;
         read.mark_changed();
         loop {
             let (was_unmarked, was_news) = (!self.unmarked.is_empty(), self.has_news);
+            let was_busy = self.turns.is_busy();
             tokio::select! {
                 biased;
                 count = self.notes.recv_many(&mut notes, MAX_NOTES_AT_ONCE) => {
@@ -93,6 +99,10 @@ impl<'a> Sender<'a> {
                     self.has_news = false;
                     self.summarize(&mut writer).await?;
                 }
+                () = &mut patience, if was_busy => {
+                    self.ask_waiting(&mut writer).await?;
+                    patience.set(sleep(ASK_PATIENCE));
+                }
                 Ok(()) = read.changed() => self.tell_read(&mut writer).await?,
                 Ok(conversation) = typing.recv() => {
                     write(&mut writer, &LogFrame::from(Typing { conversation }).to_bytes()).await?;
@@ -101,6 +111,9 @@ impl<'a> Sender<'a> {
             }
             if !was_unmarked && !self.unmarked.is_empty() {
                 grace.set(sleep(SENT_GRACE));
+            }
+            if !was_busy && self.turns.is_busy() {
+                patience.set(sleep(ASK_PATIENCE));
             }
             if !was_news && self.has_news {
                 summary.set(sleep(SUMMARY_DELAY));

@@ -9,8 +9,22 @@ use crate::store::Lacking;
 /// Conversations that are compared on one stream.
 pub(super) const MAX_COMPARED: usize = 4096;
 
+/// What is said to a peer who has told what a conversation comes to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// What is here, and so that the rest is wanted.
+    Have,
+    /// That it comes to the same here: the peer knows something older of us, and waits.
+    Same,
+}
+
+/// The peer tells of more conversations than [`MAX_COMPARED`].
+#[derive(Debug)]
+pub(super) struct TooMany;
+
 /// How far one conversation is. While it is here, what is new in it waits for its turn, so that parents go first.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 enum Backlog {
     /// It is not known yet what the peer lacks; these are new.
     Awaited(BTreeSet<i64>),
@@ -31,6 +45,7 @@ pub(super) enum Next {
 
 /// See the module.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(super) struct Syncing {
     backlogs: BTreeMap<ConversationId, Backlog>,
     /// What the peer was told last of each conversation.
@@ -58,7 +73,7 @@ impl Syncing {
 
     /// The peer has told what its heads come to; `ours` is what they come to here, if it shares the conversation.
     /// `false` if it tells of more than can be remembered.
-    pub(super) fn note_theirs(
+    fn note_theirs(
         &mut self,
         conversation: ConversationId,
         theirs: HeadsHash,
@@ -71,6 +86,34 @@ impl Syncing {
         self.theirs.len() <= MAX_COMPARED
     }
 
+    /// Compares what the peer has told with what its heads come to here, `None` if it does not share the conversation.
+    ///
+    /// # Errors
+    /// If it tells of more conversations than can be remembered.
+    pub(super) fn compare(
+        &mut self,
+        conversation: ConversationId,
+        theirs: HeadsHash,
+        ours: Option<HeadsHash>,
+    ) -> Result<Option<Answer>, TooMany> {
+        if !self.note_theirs(conversation, theirs, ours) {
+            return Err(TooMany);
+        }
+        Ok(if ours != Some(theirs) {
+            Some(Answer::Have)
+        } else if !self.was_told(conversation, theirs) {
+            self.told.insert(conversation, theirs);
+            Some(Answer::Same)
+        } else {
+            None
+        })
+    }
+
+    /// Whether what the peer told last is something else than what is here.
+    pub(super) fn differs(&self, conversation: ConversationId, ours: Option<HeadsHash>) -> bool {
+        self.theirs.get(&conversation).is_some_and(|theirs| Some(*theirs) != ours)
+    }
+
     /// The peer has all that is here but what waits.
     fn release(&mut self, conversation: ConversationId) {
         if let Some(Backlog::Awaited(rows)) = self.backlogs.get_mut(&conversation) {
@@ -80,7 +123,7 @@ impl Syncing {
     }
 
     /// Whether the peer was told this last.
-    pub(super) fn was_told(&self, conversation: ConversationId, ours: HeadsHash) -> bool {
+    fn was_told(&self, conversation: ConversationId, ours: HeadsHash) -> bool {
         self.told.get(&conversation) == Some(&ours)
     }
 
@@ -151,11 +194,6 @@ impl Syncing {
         let news: Vec<_> = summaries.into_iter().filter(is_news).take(MAX_COMPARED).collect();
         self.told.extend(news.iter().copied());
         news
-    }
-
-    /// The peer is told this.
-    pub(super) fn note_told(&mut self, conversation: ConversationId, ours: HeadsHash) {
-        self.told.insert(conversation, ours);
     }
 }
 

@@ -1,14 +1,17 @@
 //! Comparing conversations with the peer, and handing over what it lacks (`docs/protocol.md` §7.4).
 
+use std::sync::atomic::Ordering;
+
 use bytes::BytesMut;
 use common::frame::Message as _;
 use tokio::io::AsyncWrite;
 
-use super::super::syncing::{MAX_COMPARED, Next};
+use super::super::syncing::{Answer, MAX_COMPARED, Next, TooMany};
 use super::super::{ExchangeError, PAGE};
 use super::{Sender, write};
 use crate::log::wire::{Carry, Have, HeadsHash, LogFrame, MAX_IDS, Read, Summary};
 use crate::log::{ConversationId, MessageId};
+use crate::store::Point;
 
 /// Name of the setting by which the user does not tell what was read: `off`.
 pub const READ_MARKS: &str = "read_marks";
@@ -53,18 +56,36 @@ impl Sender<'_> {
         let ours = exchange.store.summaries(exchange.peer).await?;
         for (conversation, hash) in theirs {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            if !self.syncing.note_theirs(conversation, hash, ours) {
-                return Err(ExchangeError::TooManyConversations);
-            }
-            if ours != Some(hash) {
-                self.ask(conversation, out).await?;
-            } else if !self.syncing.was_told(conversation, hash) {
-                // The peer knows something older of us, and waits.
-                self.syncing.note_told(conversation, hash);
-                encode(&[(conversation, hash)], out);
+            let answer = self.syncing.compare(conversation, hash, ours);
+            match answer.map_err(|TooMany| ExchangeError::TooManyConversations)? {
+                Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
+                Some(Answer::Have) => {}
+                Some(Answer::Same) => encode(&[(conversation, hash)], out),
+                None => {}
             }
         }
         Ok(())
+    }
+
+    /// Compares once more what was not asked for because somebody else was being asked.
+    pub(super) async fn ask_waiting(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        let waiting = self.turns.tick(self.shared.taken.load(Ordering::Relaxed));
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let ours = exchange.store.summaries(exchange.peer).await?;
+        let mut out = BytesMut::new();
+        for conversation in waiting {
+            let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
+            if self.syncing.differs(conversation, ours) && self.turns.take(conversation) {
+                self.ask(conversation, &mut out).await?;
+            }
+        }
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
 
     /// Says what is here of a conversation, and so asks for the rest.
@@ -125,7 +146,11 @@ impl Sender<'_> {
         }
         // What others brought meanwhile was not told.
         self.has_news |= !self.syncing.is_ready();
-        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
+        if out.is_empty() {
+            return Ok(());
+        }
+        write(writer, &out).await?;
+        Ok(store.reach(Point::Written)?)
     }
 
     /// Tells the peer which of its messages were read, unless the user does not want that.
