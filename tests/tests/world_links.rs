@@ -100,7 +100,7 @@ async fn a_link_into_a_room_waits_for_the_inviter_over_restarts_of_both() {
 #[tokio::test(start_paused = true)]
 async fn whoever_cannot_come_in_is_told_why() {
     let mut world = World::new(53);
-    let (_, mut alice) = host(&mut world).await;
+    let (_, alice) = host(&mut world).await;
     let b = world.home(&nat());
     let good = alice.engine.make_link(terms(None, 5)).await.unwrap();
     let mut bob = world.guest(&b, good.clone()).await;

@@ -295,7 +295,12 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
         ToPeer::Nat(frame) => context.net.handle_signal(link.peer, &signals::nat(&frame)),
         ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
         ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
-        ToPeer::Knock(_) | ToPeer::Answer(_) => drop(reports.send(Report::Told(frame)).await),
+        ToPeer::Knock(_)
+        | ToPeer::Answer(_)
+        | ToPeer::Seek(_)
+        | ToPeer::Sought(_)
+        | ToPeer::Found(_)
+        | ToPeer::Met(_) => drop(reports.send(Report::Told(frame)).await),
     }
 }
 

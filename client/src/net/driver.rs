@@ -128,6 +128,8 @@ pub(crate) async fn run(
         relayed_rtt: ASSUMED_RTT,
         server_doubt: None,
         candidates: publishers.candidates,
+        observed: publishers.observed,
+        names: names::Asks::default(),
         mapping,
         config,
         outboxes,
@@ -185,6 +187,8 @@ struct Driver {
     /// The connection to the server may not have survived a change of the network.
     server_doubt: Option<ServerDoubt>,
     candidates: watch::Sender<Vec<SocketAddr>>,
+    observed: watch::Sender<Option<SocketAddr>>,
+    names: names::Asks,
     mapping: Keeper,
     watched: Vec<PeerId>,
     lobby: Option<LobbyWish>,
@@ -336,6 +340,8 @@ impl Driver {
                     current.connection.close(VarInt::from_u32(close::BYE), b"");
                 }
             }
+            Command::Name(ask, reply) => self.ask_name(ask, reply),
+            Command::Acquaint(known) => self.acquaint(now, &known),
             Command::OfferCode(secret) => self.start_code(|meetings| meetings.offer(secret)),
             Command::ClaimCode(code) => self.start_code(|meetings| meetings.claim(&code)),
             Command::Shutdown(_) => {}
@@ -392,9 +398,15 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
     link.send(Connect { session, peer: id });
 }
 
+mod acquaint;
 mod connections;
 mod control_link;
+mod names;
 mod roaming;
+
+pub use acquaint::Acquaintance;
+pub(crate) use names::NameReply;
+pub use names::{NameAsk, NameFailure};
 
 use roaming::ServerDoubt;
 

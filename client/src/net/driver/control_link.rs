@@ -47,6 +47,7 @@ impl Driver {
             target.key = Some(link.key);
         }
         self.remember_route(link.route);
+        self.observed.send_replace(link.welcome.observed);
         let event = Event::ServerUp { key: link.key, route: link.route, observed: link.welcome.observed };
         // Those who are connected want a relay and fresh endpoints from this server too.
         for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.current.is_some()) {
@@ -96,6 +97,7 @@ impl Driver {
         self.socket.with_mux(super::super::mux::Mux::remove_all_sessions);
         let ended = self.meetings.handle_server_down();
         self.follow_code(ended);
+        self.names.clear();
         for (_, peer) in self.peers.iter_mut() {
             peer.forget_sessions();
             peer.online = None;
@@ -127,6 +129,7 @@ impl Driver {
                 if let Server::Up(link) = &mut self.server {
                     link.welcome.observed = addr;
                 }
+                self.observed.send_replace(addr);
                 if self.mapping.mapped.borrow().is_some() {
                     self.send_mapped();
                 }
@@ -140,6 +143,7 @@ impl Driver {
             ToClient::Failed(failed) => self.handle_failed(now, &failed),
             ToClient::End(End { session }) => self.socket.with_mux(|mux| mux.remove_session(session)),
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
+            ToClient::Names(answer) => self.handle_names(answer),
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
                 self.follow_code(outcome);

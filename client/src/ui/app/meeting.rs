@@ -20,6 +20,11 @@ impl App {
             Ok(outcome) => outcome,
             Err(fatal) => return self.say(News::Error(fatal.message)).await,
         };
+        if let Some(found) = outcome.found()
+            && !self.names.knows(found.peer)
+        {
+            self.names.set(found.peer, &found.name);
+        }
         let (code, is_changed) = (outcome.qr(), matches!(outcome, Outcome::Safety(_)));
         self.say(News::Meeting(outcome)).await?;
         if is_changed && let Some(people) = self.people().await? {

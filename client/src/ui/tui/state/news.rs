@@ -12,6 +12,7 @@ use crate::engine::{ConversationInfo, Person};
 use crate::log::ConversationId;
 use crate::store::{HistoryRow, MessageRow};
 use crate::ui::commands;
+use crate::ui::meeting::Outcome;
 use crate::ui::news::News;
 use crate::ui::plain::Input;
 use crate::ui::search;
@@ -67,8 +68,10 @@ impl State {
     /// Tells `news` as the line mode does.
     fn fall_back(&mut self, news: &News, now_ms: u64) {
         let Some(lines) = show::lines(news, &self.names, Colour::Off) else { return };
-        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_));
-        let is_answer = matches!(news, News::Peers { .. } | News::Paths(_) | News::History { .. });
+        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
+        let is_list =
+            matches!(news, News::Meeting(Outcome::Links(_) | Outcome::Names { .. } | Outcome::Safety(_)));
+        let is_answer = is_list || matches!(news, News::Peers { .. } | News::Paths(_) | News::History { .. });
         if is_answer {
             let mut lines = lines.lines().map(bare);
             let title = lines.next().unwrap_or_default();
