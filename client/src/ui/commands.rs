@@ -62,7 +62,12 @@ const COMMANDS: &[Spec] = &[
     spec("link", Arg::Free, "/link [N] [TIME]", "a link to you, or into this room: for N people, for 7d"),
     spec("links", Arg::None, "/links", "the links that you have given out"),
     spec("revoke", Arg::Free, "/revoke ID", "take a link back"),
-    spec("verify", Arg::Person, "/verify NAME [yes|no|NUMBER]", "compare keys: words, number, QR code"),
+    spec(
+        "verify",
+        Arg::Person,
+        "/verify NAME [NUMBER]",
+        "compare keys by words, number, QR code; then yes or no",
+    ),
     spec("find", Arg::Free, "/find [NAME]", "whose a name is on the server; none: your own names there"),
     spec("register", Arg::Free, "/register NAME [listed]", "a name by which you are found on the server"),
     spec("unregister", Arg::Free, "/unregister NAME", "give it back"),

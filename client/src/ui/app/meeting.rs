@@ -45,6 +45,12 @@ impl App {
         if let Some(people) = self.people().await? {
             self.show_roster(people).await?;
         }
-        self.say(News::Link(news)).await
+        let has_joined = matches!(news, LinkNews::Joined { .. });
+        self.say(News::Link(news)).await?;
+        if has_joined && std::mem::take(&mut self.is_guest) {
+            let message = format!("the next time, start with: client --server {}", self.server);
+            return self.say(News::Info(message)).await;
+        }
+        Ok(())
     }
 }

@@ -80,7 +80,8 @@ fn running(worker: &Worker) -> Result<&Engine, Fatal> {
     }
 }
 
-fn failed(error: EngineError) -> Fatal {
+fn failed(error: impl Into<EngineError>) -> Fatal {
+    let error = error.into();
     let exit = match &error {
         EngineError::Link(LinkError::Parse(_)) => Exit::Damaged,
         EngineError::Link(LinkError::OtherKey { .. }) => Exit::Server,
@@ -136,7 +137,7 @@ async fn make(
 }
 
 async fn follow(worker: &Worker, typed: &str) -> Result<Outcome, Fatal> {
-    let link: Link = typed.parse().map_err(|error| failed(LinkError::Parse(error).into()))?;
+    let link: Link = typed.parse().map_err(|error| failed(LinkError::Parse(error)))?;
     match worker {
         Worker::Running { engine, .. } => engine.join(&link).await.map_err(failed)?,
         // The command line starts a client instead.

@@ -2,12 +2,14 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear};
 
 use super::layout;
 use super::list::sign;
 use super::message::person;
+use super::theme::Theme;
 use crate::ui::qr::{self, Ink};
 use crate::ui::tui::overlay::{Found, Overlay};
 use crate::ui::tui::state::State;
@@ -30,7 +32,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     match overlay {
-        Overlay::Qr { text, .. } => code(text, inside, frame),
+        Overlay::Qr { text, .. } => code(state.theme, text, inside, frame),
         Overlay::Text { lines, top, .. } => read(state, lines, *top, inside, frame),
         Overlay::Jump { typed, ranked, chosen } => {
             let choices = ranked.iter().map(|at| jump(state, *at, inside)).collect();
@@ -43,9 +45,14 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     }
 }
 
-/// A QR code, black on white whatever the theme is: it is for a camera.
-fn code(text: &str, area: Rect, frame: &mut Frame<'_>) {
-    let Some(code) = qr::code(text, Ink::Dark) else { return };
+/// A QR code: black on white, or light on dark where nothing is coloured.
+fn code(theme: Theme, text: &str, area: Rect, frame: &mut Frame<'_>) {
+    let plain = Style::new();
+    let (ink, style) = match theme {
+        Theme::Plain => (Ink::Light, plain),
+        Theme::Coloured => (Ink::Dark, plain.fg(Color::Black).bg(Color::White)),
+    };
+    let Some(code) = qr::code(text, ink) else { return };
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     if width < code.width || height < code.lines.len() {
         let advice = format!(
@@ -59,8 +66,6 @@ fn code(text: &str, area: Rect, frame: &mut Frame<'_>) {
         }
         return;
     }
-    let style =
-        ratatui::style::Style::new().fg(ratatui::style::Color::Black).bg(ratatui::style::Color::White);
     for (line, y) in code.lines.iter().zip(area.y..area.bottom()) {
         let columns = u16::try_from(code.width).unwrap_or(area.width);
         frame.render_widget(Line::styled(line.as_str(), style), Rect::new(area.x, y, columns, 1));
@@ -90,7 +95,7 @@ fn read(state: &State, lines: &[String], top: usize, area: Rect, frame: &mut Fra
     let top = top.min(wrapped.len().saturating_sub(usize::from(area.height)));
     for (line, y) in wrapped.into_iter().skip(top).zip(area.y..area.bottom()) {
         let is_head = !line.starts_with(['/', ' ']) && !line.contains(' ');
-        let style = if is_head { state.theme.bold() } else { ratatui::style::Style::new() };
+        let style = if is_head { state.theme.bold() } else { Style::new() };
         frame.render_widget(Line::styled(line, style), Rect::new(area.x, y, area.width, 1));
     }
 }
