@@ -91,10 +91,7 @@ fn compare(safety: &Safety, name: &str) -> String {
     let state = match (safety.verified_ms, safety.is_answer) {
         (Some(at_ms), _) => format!("{name} is verified, since {}", iso(at_ms)),
         (None, true) => format!("{name} does not count as verified"),
-        (None, false) => format!(
-            "{name} is not verified; compare one of these with what they see, face to face or by telephone, then: \
-             /verify NAME yes"
-        ),
+        (None, false) => format!("{name} is not verified"),
     };
     if safety.is_answer {
         return state;
@@ -104,11 +101,14 @@ fn compare(safety: &Safety, name: &str) -> String {
         None => "\n   words of this connection: none, you are not connected".to_owned(),
     };
     let (first, second) = safety.number.split_at(safety.number.len() / 2);
-    format!(
-        "{state}{words}\n   number of both keys: {}\n                        {}",
-        first.trim(),
-        second.trim()
-    )
+    let advice = match safety.verified_ms {
+        Some(_) => "",
+        None => {
+            "\n   one of these is to be the same on their side: compare, face to face or by telephone; then \
+             /verify NAME yes"
+        }
+    };
+    format!("{state}{words}\n   number of both keys: {} {}{advice}", first.trim(), second.trim())
 }
 
 /// For scripts.

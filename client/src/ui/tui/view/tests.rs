@@ -12,6 +12,7 @@ use super::theme::Theme;
 use crate::log::{Content, Text};
 use crate::net::Via;
 use crate::store::State as Delivery;
+use crate::ui::meeting::{Outcome, Safety};
 use crate::ui::news::News;
 use crate::ui::tui::state::State;
 use crate::ui::tui::state::tests::{NOON, id, keys, message, peer, person, said, state};
@@ -121,6 +122,19 @@ fn a_qr_code_is_shown_whole_or_not_at_all() {
     compare("qr-small", &state, (80, 24));
     keys(&mut state, "Esc");
     assert!(state.overlay.is_none());
+
+    let safety = Safety {
+        peer: peer(2),
+        number: crate::engine::safety_number(peer(1), peer(2)),
+        words: Some("a b c d e f".to_owned()),
+        verified_ms: None,
+        is_answer: false,
+    };
+    let outcome = Outcome::Safety(safety);
+    let (title, text) = outcome.qr().unwrap();
+    state.handle_news(News::Meeting(outcome), NOON);
+    state.handle_news(News::Qr { title, text, columns: 120 }, NOON);
+    compare("verify", &state, (80, 24));
 }
 
 #[test]
