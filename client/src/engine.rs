@@ -6,8 +6,10 @@
 mod contacts;
 mod conversations;
 pub mod echo;
+mod introductions;
 mod invites;
 mod mesh;
+mod names;
 pub mod query;
 mod run;
 mod safety;
@@ -25,12 +27,15 @@ use std::time::Duration;
 use common::code::{self, Code, ParseCodeError};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
+use common::names::NameError;
 use quinn::AsyncUdpSocket;
 use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::log::{Content, ConversationId, MessageId};
-use crate::net::{self, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels};
+use crate::net::{
+    self, NameFailure, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels,
+};
 use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
 
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
@@ -40,6 +45,7 @@ pub use invites::{
     Goal, LINK_LIFETIME, Link, LinkError, LinkSecret, MAX_LINK_LEN, MAX_LINK_LIFETIME, MAX_LINK_USES,
     ParseLinkError, Terms, last_server, make_link, revoke_link,
 };
+pub use names::{FoundName, Pinning};
 pub use safety::{is_safety_number, safety_code, safety_number};
 pub use why::Why;
 
@@ -113,6 +119,15 @@ pub enum Event {
     Code(code::News),
     /// What became of a link, this user's or somebody else's.
     Link(LinkNews),
+    /// Somebody goes by the name of a contact whose key was compared, but has another key.
+    Impostor {
+        /// Who.
+        peer: PeerId,
+        /// The name.
+        name: String,
+        /// The contact.
+        known: PeerId,
+    },
     /// A peer is connected and proven.
     Connected {
         /// Who.
@@ -239,6 +254,12 @@ pub enum EngineError {
     /// What was typed is no code.
     #[error(transparent)]
     Code(#[from] ParseCodeError),
+    /// What was typed is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The server says nothing of names.
+    #[error(transparent)]
+    Names(#[from] NameFailure),
     /// A link cannot be made or followed.
     #[error(transparent)]
     Link(#[from] LinkError),

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::code::{self, Code, Secret};
-use common::control::InstanceId;
+use common::control::{InstanceId, NamedPeer};
 use common::identity::{Identity, PeerId};
 use common::stun::check::Side;
 use common::tls;
@@ -44,6 +44,8 @@ use tokio::task::JoinSet;
 pub use change::Changes;
 pub(crate) use clock::now;
 pub use clock::unix_ms;
+use driver::NameReply;
+pub use driver::{Acquaintance, NameAsk, NameFailure};
 pub use insight::Insight;
 pub use mux::{PathChange, Via};
 pub use portmap::PortMapping;
@@ -57,6 +59,8 @@ pub use tunnel::{Carrier, ParseProxyError, Proxy, Route, Tunnels};
 pub const ALPN: &[u8] = b"hobnob/1";
 /// Commands and events that wait.
 const QUEUE_LEN: usize = 256;
+/// How long the server may take to answer a question about names.
+const NAME_TIME: Duration = Duration::from_secs(10);
 /// How long leaving may take.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
@@ -199,6 +203,13 @@ pub enum Event {
         /// Why, in words.
         reason: String,
     },
+    /// A peer is looked for, and there is no server to ask.
+    Alone {
+        /// Who.
+        peer: PeerId,
+        /// Whether the user waits for it.
+        is_wanted: bool,
+    },
     /// The server paired us with a newcomer.
     Paired(PeerId),
     /// What became of codes that this side offered or claimed.
@@ -223,6 +234,8 @@ enum Command {
     Insight(PeerId, oneshot::Sender<Option<Insight>>),
     OfferCode(Secret),
     ClaimCode(Code),
+    Name(NameAsk, NameReply),
+    Acquaint(Acquaintance),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -230,6 +243,7 @@ enum Command {
 struct Publishers {
     events: mpsc::Sender<Event>,
     candidates: watch::Sender<Vec<SocketAddr>>,
+    observed: watch::Sender<Option<SocketAddr>>,
 }
 
 /// A handle to the network.
@@ -238,6 +252,7 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     socket: Arc<MuxSocket>,
     candidates: watch::Receiver<Vec<SocketAddr>>,
+    observed: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Net {
@@ -256,13 +271,14 @@ impl Net {
         let (commands, command_queue) = mpsc::channel(QUEUE_LEN);
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
         let (publisher, candidates) = watch::channel(Vec::new());
-        let net = Self { commands, socket: Arc::clone(&socket), candidates };
+        let (observer, observed) = watch::channel(None);
+        let net = Self { commands, socket: Arc::clone(&socket), candidates, observed };
         tasks.spawn(driver::run(
             config,
             endpoint,
             socket,
             command_queue,
-            Publishers { events, candidates: publisher },
+            Publishers { events, candidates: publisher, observed: observer },
         ));
         Ok((net, event_queue))
     }
@@ -316,6 +332,31 @@ impl Net {
     /// Meets the one who offers `code`.
     pub async fn claim_code(&self, code: Code) {
         self.command(Command::ClaimCode(code)).await;
+    }
+
+    /// Asks the server about names.
+    ///
+    /// # Errors
+    /// [`NameFailure`] says why there is no answer.
+    pub async fn ask_name(&self, ask: NameAsk) -> Result<Vec<NamedPeer>, NameFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Name(ask, reply)).await;
+        match tokio::time::timeout(NAME_TIME, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(NameFailure::NoServer),
+            Err(_) => Err(NameFailure::Silent),
+        }
+    }
+
+    /// A contact has introduced a peer.
+    pub async fn acquaint(&self, known: Acquaintance) {
+        self.command(Command::Acquaint(known)).await;
+    }
+
+    /// The UDP endpoint at which the server saw this client last, on the network that it is in.
+    #[must_use]
+    pub fn observed(&self) -> Option<SocketAddr> {
+        *self.observed.borrow()
     }
 
     /// Takes leave of everybody and ends, within two seconds.

@@ -18,6 +18,7 @@ mod graph;
 mod history;
 mod intake;
 mod invites;
+mod names;
 mod open;
 mod outbox;
 mod readers;

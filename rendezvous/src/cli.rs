@@ -111,7 +111,7 @@ limit_flags! {
     max_sessions: usize, "RENDEZVOUS_MAX_SESSIONS";
     /// Newcomers waiting in the lobby
     max_lobby: usize, "RENDEZVOUS_MAX_LOBBY";
-    /// Names that are kept for people who sign up
+    /// Names that are kept for people who sign up; 0 does without names
     max_names: usize, "RENDEZVOUS_MAX_NAMES";
     /// Bytes per second that one connection may send through the relay, over time
     relay_bytes_per_second: u64, "RENDEZVOUS_RELAY_BYTES_PER_SECOND";

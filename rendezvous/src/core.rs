@@ -333,7 +333,8 @@ impl Core {
         self.visit_names(peer);
         let observed = self.conns[&conn].observed;
         let probes = self.probes.clone();
-        self.send(conn, Welcome { observed, probes, features: vec![NAMES_FEATURE.to_owned()] });
+        let features = if self.limits.max_names > 0 { vec![NAMES_FEATURE.to_owned()] } else { Vec::new() };
+        self.send(conn, Welcome { observed, probes, features });
     }
 
     fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {

@@ -22,7 +22,7 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Newcomers that may wait in the lobby. Each arrival is compared with all of them; more wait for a place.
     pub max_lobby: usize,
-    /// Names that the server keeps, 250 bytes of memory each.
+    /// Names that the server keeps, in memory and on the disk; 0 does without names.
     pub max_names: usize,
     /// Bytes per second that one connection may send through the relay, over time.
     pub relay_bytes_per_second: u64,

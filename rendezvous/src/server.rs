@@ -101,7 +101,7 @@ pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The names cannot be used.
-    #[error("the names in {path} cannot be used: {source}")]
+    #[error("the names in {path} cannot be used: {source}; --max-names=0 does without names")]
     Names {
         /// The file.
         path: PathBuf,
@@ -235,9 +235,10 @@ impl Server {
         let tcp_addrs = listen.map_err(StartError::Socket)?;
         let (stats_in, stats) = watch::channel(CoreStats::default());
         let hub_counters = Arc::new(HubCounters::default());
+        let keeps_names = limits.max_names > 0;
         let mut core = Core::new(limits, rand::random());
         core.set_probes(told(&mains, &beside));
-        let database = load_names(&mut core, names)?;
+        let database = load_names(&mut core, names.filter(|_| keeps_names))?;
         for probe in beside.iter().cloned() {
             probe::serve(&mut listening, wrap(probe));
         }

@@ -5,13 +5,17 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use client::engine::echo::Echo;
-use client::engine::wire::{AccessFrame, AimFrame, Candidates, CounterFrame, Hello, NatFrame, ToPeer};
+use client::engine::wire::{
+    AccessFrame, AimFrame, Answer, Candidates, CounterFrame, Found, Hello, Knock, Met, NatFrame, Seek,
+    Sought, ToPeer,
+};
+use client::engine::{Goal, Link, LinkSecret};
 use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
-    CheckKey, Claim, Claimed, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Mapped,
-    Moved, NoOffer, Observed, Offer, Offered, Presence, Register, Reply, SessionId, ToClient, ToServer,
-    Watch, Welcome,
+    CheckKey, Claim, Claimed, Connect, DropName, End, Failed, FailedReason, FindName, InstanceId, Introduce,
+    Lobby, Mapped, Moved, NamedPeer, Names, NoOffer, Observed, Offer, Offered, Presence, Register, Reply,
+    SessionId, TakeName, ToClient, ToServer, Watch, Welcome,
 };
 use common::frame::Message as _;
 use common::identity::{Identity, PeerId};
@@ -27,7 +31,8 @@ fn main() -> std::io::Result<()> {
     let other = Identity::from_seed([2; 32]).peer_id();
     let addr: SocketAddr = ([192, 0, 2, 1], 5000).into();
     control(&me, other, addr)?;
-    peers(addr)?;
+    peers(other, addr)?;
+    links(me.peer_id(), other)?;
     conversations(&me, other)?;
     datagrams(addr)?;
     write("text", &[b"host:5000#x\x1b[2J".to_vec(), "\u{202e}a\tb\r\n👩\u{200d}🚀".as_bytes().to_vec()])
@@ -38,7 +43,7 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
     let (session, instance) = (SessionId(7), InstanceId(9));
     let (pake, proof) = (vec![7; 33], vec![8; 32]);
     let reply = Reply { number: 4, peer: other, pake: pake.clone(), proof };
-    let to_server: [ToServer; 10] = [
+    let to_server: [ToServer; 13] = [
         Register { instance, features: vec!["x".to_owned()] }.into(),
         Connect { session, peer: other }.into(),
         End { session }.into(),
@@ -49,6 +54,9 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
         Claim { number: 4, pake: pake.clone() }.into(),
         reply.clone().into(),
         Moved {}.into(),
+        TakeName { ask: 1, name: "anna".to_owned(), listed: true }.into(),
+        DropName { ask: 2, name: "anna".to_owned() }.into(),
+        FindName { ask: 3, text: "ann".to_owned(), begins: true }.into(),
     ];
     write("to_server", &to_server.map(|frame| frame.to_bytes().to_vec()))?;
 
@@ -61,7 +69,7 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
         dial: true,
         lobby: false,
     };
-    let to_client: [ToClient; 10] = [
+    let to_client: [ToClient; 11] = [
         Welcome { observed: Some(addr), probes: vec![addr], features: Vec::new() }.into(),
         Observed { addr: Some(addr) }.into(),
         introduce.into(),
@@ -72,13 +80,19 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
         Claimed { number: 4, peer: other, pake }.into(),
         reply.into(),
         NoOffer { number: 4 }.into(),
+        Names {
+            ask: 3,
+            verdict: 0,
+            names: vec![NamedPeer { name: "anna".to_owned(), peer: other, listed: true }],
+        }
+        .into(),
     ];
     write("to_client", &to_client.map(|frame| frame.to_bytes().to_vec()))
 }
 
 /// Between peers, but for what they say.
-fn peers(addr: SocketAddr) -> std::io::Result<()> {
-    let to_peer: [ToPeer; 7] = [
+fn peers(other: PeerId, addr: SocketAddr) -> std::io::Result<()> {
+    let to_peer: [ToPeer; 13] = [
         Hello { name: "Zoë".to_owned(), features: Vec::new() }.into(),
         Candidates { addrs: vec![addr] }.into(),
         NatFrame { mapping: 4, allocation: 3, step: 0, range: (1024, 2047) }.into(),
@@ -86,9 +100,29 @@ fn peers(addr: SocketAddr) -> std::io::Result<()> {
         CounterFrame { round: 1, port: 5000 }.into(),
         AccessFrame { udp: 2, tcp: 1 }.into(),
         TcpOffer { round: 1, addrs: vec![addr] }.into(),
+        Knock { secret: vec![1; 16] }.into(),
+        Answer { secret: vec![1; 16], verdict: 0, room: Some(ConversationId::from_bytes([2; 32])) }.into(),
+        Seek { session: SessionId(7), tag: vec![3; 16], endpoints: vec![addr] }.into(),
+        Sought { session: SessionId(7), peer: other, endpoints: vec![addr], key: CheckKey([4; 16]) }.into(),
+        Found { session: SessionId(7), endpoints: vec![addr] }.into(),
+        Met { session: SessionId(7), peer: other, endpoints: vec![addr], key: CheckKey([4; 16]) }.into(),
     ];
     write("echo", &[Echo::Request(7), Echo::Answer(7)].map(|echo| echo.to_bytes().to_vec()))?;
     write("to_peer", &to_peer.map(|frame| frame.to_bytes().to_vec()))
+}
+
+/// What people paste and type.
+fn links(server: PeerId, inviter: PeerId) -> std::io::Result<()> {
+    let link = Link {
+        address: "example.org:5000".to_owned(),
+        server,
+        inviter,
+        goal: Goal::Room,
+        expires_ms: 1_800_000_000_000,
+        secret: LinkSecret::from_bytes([7; 16]),
+    };
+    write("link", &[link.to_string().into_bytes(), b"<hobnob:[::1]:1/AQ#\n>".to_vec()])?;
+    write("name", &[b"anna".to_vec(), "Zoe\u{308}-1".as_bytes().to_vec(), "сосо".as_bytes().to_vec()])
 }
 
 /// What they say.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use client::engine::echo::Echo;
 use client::engine::wire::ToPeer;
+use client::engine::{Link, MAX_LINK_LEN};
 use client::log::wire::LogFrame;
 use client::log::{Content, SignedMessage};
 use common::control::{ToClient, ToServer};
 use common::frame::{self, Message};
+use common::names::{self, Name};
 use common::relay;
 use common::stream_frame;
 use common::stun::binding;
@@ -26,7 +28,7 @@ use common::traversal::{Agent, Local};
 pub type Target = fn(&[u8]);
 
 /// All of them, with the names of their fuzz targets and folders of the corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("to_server", frames::<ToServer>),
     ("to_client", frames::<ToClient>),
     ("to_peer", frames::<ToPeer>),
@@ -40,6 +42,8 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("agent", agent),
     ("echo", echo),
     ("text", text),
+    ("link", link),
+    ("name", name),
 ];
 
 /// The target of that name.
@@ -212,6 +216,26 @@ fn signal(data: &[u8]) -> Signal {
 #[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
 fn origin() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+/// A link: whatever is read is written the same, and stays within its bounds.
+fn link(data: &[u8]) {
+    if let Ok(link) = String::from_utf8_lossy(data).parse::<Link>() {
+        let text = link.to_string();
+        assert!(text.len() <= MAX_LINK_LEN && !text.contains(char::is_control));
+        assert_eq!(text.parse(), Ok(link));
+    }
+}
+
+/// A name on a server: its normal form is itself, and whatever looks like it is found.
+fn name(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = names::likeness(&text);
+    if let Ok(name) = text.parse::<Name>() {
+        assert!(name.as_str().len() <= names::MAX_BYTES && !name.as_str().contains(char::is_whitespace));
+        assert_eq!(name.as_str().parse(), Ok(name.clone()));
+        assert_eq!(name.likeness(), names::likeness(&text));
+    }
 }
 
 /// Text of others on its way to a terminal, and text of the user on its way in.

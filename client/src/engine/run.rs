@@ -1,6 +1,7 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
 mod doors;
+mod introduce;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tracing::debug;
 
 use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
 use super::echo::{MAX_WISHES, Wish};
+use super::introductions::Introductions;
 use super::invites::LAST_SERVER;
 use super::session::{self, Inbox, Labelled, Report, SessionNumber};
 use super::wire::ToPeer;
@@ -87,6 +89,7 @@ struct Engine {
     names: BTreeMap<PeerId, String>,
     reports: mpsc::Sender<Labelled>,
     tasks: JoinSet<()>,
+    introductions: Introductions,
     /// Arrival number of the newest message that the front end was told of.
     shown: u64,
 }
@@ -116,6 +119,7 @@ pub(super) async fn run(
         names: BTreeMap::new(),
         reports,
         tasks: JoinSet::new(),
+        introductions: Introductions::default(),
         shown: *newest.borrow_and_update(),
     };
     if let Err(error) = engine.begin(meet).await {
@@ -184,6 +188,7 @@ impl Engine {
                 }
                 self.emit(Event::Unreachable { peer, reason }).await;
             }
+            net::Event::Alone { peer, is_wanted } => self.seek_through_contacts(peer, is_wanted).await,
             net::Event::Paired(peer) => {
                 self.paired = Some(peer);
                 self.emit(Event::Paired { peer }).await;
@@ -381,9 +386,27 @@ impl Engine {
             name
         };
         self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
+        self.warn_of_impostor(peer, &name).await?;
         self.emit(Event::Connected { peer, name, words, is_new }).await;
         self.show_path(peer).await;
         self.knock_at(peer).await
+    }
+
+    /// Says so loudly if somebody goes by the name of a contact whose key was compared, but has another key.
+    async fn warn_of_impostor(&self, peer: PeerId, name: &str) -> Result<(), StoreError> {
+        let verified = self.context.store.verified().await?;
+        if verified.is_empty() || verified.contains_key(&peer) {
+            return Ok(());
+        }
+        let contacts = self.context.store.contacts().await?;
+        let likeness = common::names::likeness(name);
+        let is_alike = |contact: &&Contact| {
+            verified.contains_key(&contact.peer) && common::names::likeness(&contact.name()) == likeness
+        };
+        if let Some(known) = contacts.iter().find(is_alike).map(|contact| contact.peer) {
+            self.emit(Event::Impostor { peer, name: name.to_owned(), known }).await;
+        }
+        Ok(())
     }
 
     /// A peer says something that is not for its session alone.
@@ -396,6 +419,22 @@ impl Engine {
         match frame {
             ToPeer::Knock(knock) => self.handle_knock(peer, number, knock).await,
             ToPeer::Answer(answer) => self.handle_answer(peer, answer).await,
+            ToPeer::Seek(seek) => {
+                self.handle_seek(peer, seek);
+                Ok(())
+            }
+            ToPeer::Sought(sought) => {
+                self.handle_sought(peer, sought).await;
+                Ok(())
+            }
+            ToPeer::Found(found) => {
+                self.handle_found(peer, found);
+                Ok(())
+            }
+            ToPeer::Met(met) => {
+                self.handle_met(met).await;
+                Ok(())
+            }
             // All others end in the session.
             _ => Ok(()),
         }

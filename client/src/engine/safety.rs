@@ -1,4 +1,4 @@
-//! A number by which two people compare their keys, today or in a year (`docs/protocol.md` §6.5). Pure.
+//! A number by which two people compare their keys, today or in a year (`docs/protocol.md` §6.6). Pure.
 //!
 //! The words of a session prove that nobody stands in the middle of this session while both wait; the number stays the
 //! same, and is too long for two others to be made that agree in it.

@@ -310,7 +310,12 @@ async fn handle(context: &Context, link: &Link, frame: ToPeer, reports: &mpsc::S
         ToPeer::Aim(frame) => context.net.handle_signal(link.peer, &signals::aim(frame)),
         ToPeer::Access(frame) => context.net.handle_signal(link.peer, &signals::access(&frame)),
         ToPeer::Counter(frame) => context.net.handle_signal(link.peer, &signals::counter(&frame)),
-        ToPeer::Knock(_) | ToPeer::Answer(_) => drop(reports.send(Report::Told(frame)).await),
+        ToPeer::Knock(_)
+        | ToPeer::Answer(_)
+        | ToPeer::Seek(_)
+        | ToPeer::Sought(_)
+        | ToPeer::Found(_)
+        | ToPeer::Met(_) => drop(reports.send(Report::Told(frame)).await),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use common::control::{CheckKey, SessionId};
+use common::identity::PeerId;
 use common::messages;
 use common::traversal::tcp::Offer;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,55 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+/// The sender looks for a contact of the receiver's, while there is no server (§6.7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seek {
+    /// Random name of the search.
+    pub session: SessionId,
+    /// By which those who know the peer recognise who is sought; 16 bytes.
+    #[serde(with = "serde_bytes")]
+    pub tag: Vec<u8>,
+    /// Public endpoints of the sender; at most 4 are passed on.
+    #[serde(default)]
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// The sender passes on that `peer` looks for the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sought {
+    /// The search.
+    pub session: SessionId,
+    /// Who looks.
+    pub peer: PeerId,
+    /// Where they may be reached.
+    pub endpoints: Vec<SocketAddr>,
+    /// Key for the STUN checks.
+    pub key: CheckKey,
+}
+
+/// The sender may be reached by who looked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The search.
+    pub session: SessionId,
+    /// Public endpoints of the sender; at most 4 are passed on.
+    #[serde(default)]
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// The sender passes on the answer of `peer`, whom the receiver has looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Met {
+    /// The search.
+    pub session: SessionId,
+    /// Who was found.
+    pub peer: PeerId,
+    /// Where they may be reached.
+    pub endpoints: Vec<SocketAddr>,
+    /// Key for the STUN checks.
+    pub key: CheckKey,
+}
+
 messages! {
     /// Frames of the control stream between peers.
     pub enum ToPeer (max MAX_FRAME_LEN) {
@@ -180,5 +231,13 @@ messages! {
         Knock(Knock) = 20,
         /// See [`Answer`].
         Answer(Answer) = 21,
+        /// See [`Seek`].
+        Seek(Seek) = 24,
+        /// See [`Sought`].
+        Sought(Sought) = 25,
+        /// See [`Found`].
+        Found(Found) = 26,
+        /// See [`Met`].
+        Met(Met) = 27,
     }
 }

@@ -132,6 +132,8 @@ pub(crate) async fn run(
         relayed_rtt: ASSUMED_RTT,
         server_doubt: None,
         candidates: publishers.candidates,
+        observed: publishers.observed,
+        names: names::Asks::default(),
         mapping,
         stun,
         config,
@@ -192,6 +194,8 @@ struct Driver {
     /// The connection to the server may not have survived a change of the network.
     server_doubt: Option<ServerDoubt>,
     candidates: watch::Sender<Vec<SocketAddr>>,
+    observed: watch::Sender<Option<SocketAddr>>,
+    names: names::Asks,
     mapping: Keeper,
     /// The user's STUN servers.
     stun: watch::Receiver<Vec<SocketAddr>>,
@@ -361,6 +365,8 @@ impl Driver {
                 // Whoever asked may have had enough.
                 let _ = reply.send(self.insight(peer));
             }
+            Command::Name(ask, reply) => self.ask_name(ask, reply),
+            Command::Acquaint(known) => self.acquaint(now, &known),
             Command::OfferCode(secret) => self.start_code(|meetings| meetings.offer(secret)),
             Command::ClaimCode(code) => self.start_code(|meetings| meetings.claim(&code)),
             Command::Shutdown(_) => {}
@@ -417,10 +423,16 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
     link.send(Connect { session, peer: id });
 }
 
+mod acquaint;
 mod connections;
 mod control_link;
 mod insight;
+mod names;
 mod roaming;
+
+pub use acquaint::Acquaintance;
+pub(crate) use names::NameReply;
+pub use names::{NameAsk, NameFailure};
 
 use roaming::ServerDoubt;
 

@@ -253,6 +253,11 @@ impl Mux {
     /// The server introduced a peer: checks to its endpoints start at once.
     pub(crate) fn introduce(&mut self, now: Instant, introduction: &Introduction<'_>) {
         self.add_session(introduction.peer, introduction.session);
+        self.acquaint(now, introduction);
+    }
+
+    /// Somebody introduced a peer: checks to its endpoints start at once. There is no relay.
+    pub(crate) fn acquaint(&mut self, now: Instant, introduction: &Introduction<'_>) {
         let name = KeyName(introduction.session.0);
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
         let Some(tag) = self.by_id.get(&introduction.peer).copied() else { return };

@@ -67,6 +67,7 @@ const fn subject(event: &Event) -> Option<PeerId> {
         Event::Path(change) => Some(change.peer),
         Event::Closed { peer, .. }
         | Event::Unreachable { peer, .. }
+        | Event::Alone { peer, .. }
         | Event::Paired(peer)
         | Event::Presence { peer, .. } => Some(*peer),
     }

@@ -257,6 +257,11 @@ impl Peer {
         true
     }
 
+    /// It is about to connect.
+    pub(crate) fn expect(&mut self, now: Instant) {
+        self.expires_at = Some(now + EXPECT);
+    }
+
     /// Whether it is neither connected nor being connected nor to be connected.
     pub(crate) fn is_left_alone(&self) -> bool {
         self.current.is_none() && self.attempt.is_none() && self.redial_at.is_none()

@@ -97,6 +97,8 @@ pub(super) struct Setup {
     pub(super) name: String,
     pub(super) server: ServerTarget,
     pub(super) front: Front,
+    /// Came here by a link, and may not know yet how to come again.
+    pub(super) is_guest: bool,
 }
 
 /// Why the loop ends.
@@ -155,6 +157,7 @@ pub(super) struct App {
     /// Those whose history was shown.
     remembered: BTreeSet<PeerId>,
     is_ready: bool,
+    is_guest: bool,
     /// In the lobby, as soon as the server is reached.
     is_waiting: bool,
     server_trouble: Option<String>,
@@ -170,7 +173,7 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { engine, name, server, front } = setup;
+        let Setup { engine, name, server, front, is_guest } = setup;
         let names = Names::new(engine.me());
         Self {
             engine,
@@ -188,6 +191,7 @@ impl App {
             printed: BTreeSet::new(),
             remembered: BTreeSet::new(),
             is_ready: false,
+            is_guest,
             is_waiting: false,
             server_trouble: None,
             roster_at: None,

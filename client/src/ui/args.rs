@@ -9,8 +9,8 @@ use clap::builder::FalseyValueParser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub(super) use commands::{
-    Backup, Completions, Export, History, Import, Invite, Join, Man, Netcheck, Ping, Search, Send, Subcommand,
-    VerifyContact, Why,
+    Backup, Completions, Export, History, Import, Invite, Join, Man, NameCommand, Netcheck, Ping, Search,
+    Send, Subcommand, VerifyContact, Why,
 };
 
 use super::Fatal;
@@ -55,6 +55,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   link {link, id, room, uses, expires_ms}      answers /link and client invite
   links {links: [{id, conversation, uses, used, made_ms, expires_ms, revoked}]}          answers /links, client invites
   revoked {id}                                 following {peer, expires_ms}      joined, admitted {peer, conversation}
+  names {names: [{name, peer, listed, was}]}   answers /find, client name      impostor {peer, name, known}
   safety {peer, number, words, verified, verified_ms}                                    answers /verify
   status {peer, running, server, contacts, connected, unsent}                            answers client status
   netcheck {server, network, stun, addresses, ipv6, port_mapping, meaning, before}       answers client netcheck

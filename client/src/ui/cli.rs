@@ -61,6 +61,7 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             Subcommand::Revoke(options) => {
                 ask(&dir, Request::Meeting(Wish::Revoke { id: options.id.clone() }), is_json).await
             }
+            Subcommand::Name(name) => ask(&dir, Request::Meeting(meeting::name(name)), is_json).await,
             Subcommand::VerifyContact(options) => meeting::verify(&dir, options, is_json).await,
             // May become a chat, which has a runtime of its own.
             Subcommand::Join(_) => Ok(Exit::Good),

@@ -64,7 +64,15 @@ const COMMANDS: &[Spec] = &[
     spec("link", Arg::Free, "/link [N] [TIME]", "a link to you, or into this room: for N people, for 7d"),
     spec("links", Arg::None, "/links", "the links that you have given out"),
     spec("revoke", Arg::Free, "/revoke ID", "take a link back"),
-    spec("verify", Arg::Person, "/verify NAME [yes|no|NUMBER]", "compare keys: words, number, QR code"),
+    spec(
+        "verify",
+        Arg::Person,
+        "/verify NAME [NUMBER]",
+        "compare keys by words, number, QR code; then yes or no",
+    ),
+    spec("find", Arg::Free, "/find [NAME]", "whose a name is on the server; none: your own names there"),
+    spec("register", Arg::Free, "/register NAME [listed]", "a name by which you are found on the server"),
+    spec("unregister", Arg::Free, "/unregister NAME", "give it back"),
     spec("meet", Arg::None, "/meet", "wait for somebody new"),
     spec("code", Arg::Free, "/code [CODE]", "a code to say to somebody, or the one they said to you"),
     spec("name", Arg::Person, "/name PEER [NEWNAME]", "your own name for somebody; none: theirs"),
@@ -101,7 +109,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// What the command line has for each command, or why it needs nothing.
-    const PARITY: [(&str, Result<&str, &str>); 32] = [
+    const PARITY: [(&str, Result<&str, &str>); 35] = [
         ("help", Ok("help")),
         ("peers", Ok("contacts")),
         ("path", Err("a path belongs to a connection that lasts")),
@@ -130,6 +138,9 @@ mod tests {
         ("links", Ok("invites")),
         ("revoke", Ok("revoke")),
         ("verify", Ok("verify-contact")),
+        ("find", Ok("name")),
+        ("register", Ok("name")),
+        ("unregister", Ok("name")),
         ("meet", Err("is the flag --meet of a client that stays")),
         ("code", Err("both people wait while they say it")),
         ("name", Ok("rename")),

@@ -40,7 +40,7 @@ pub(super) enum Hand {
     /// Through the client that runs.
     Running(Box<BufStream<socket::Stream>>),
     /// In this process, which keeps others away meanwhile.
-    Alone { worker: Worker, _lock: DirLock },
+    Alone { worker: Box<Worker>, _lock: DirLock },
 }
 
 impl Hand {
@@ -68,7 +68,8 @@ impl Hand {
     async fn alone(dir: &DataDir, lock: DirLock) -> Result<Self, Fatal> {
         let identity = dir.identity().map_err(Fatal::failed)?;
         let store = Store::open(&dir.database(), identity.peer_id()).await.map_err(Fatal::failed)?;
-        Ok(Self::Alone { worker: Worker::Alone { store, identity }, _lock: lock })
+        let worker = Box::new(Worker::Alone { store, identity });
+        Ok(Self::Alone { worker, _lock: lock })
     }
 
     /// Has `request` carried out. A client that ends meanwhile may have done so or not.

@@ -171,6 +171,14 @@ pub(super) enum Event<'a> {
         file: &'a str,
         messages: u64,
     },
+    /// Somebody goes by the name of a verified contact, but has another key.
+    Impostor {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        name: &'a str,
+        #[serde(serialize_with = "text")]
+        known: PeerId,
+    },
     /// This user came by a link.
     Joined {
         #[serde(serialize_with = "text")]
@@ -415,6 +423,7 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Pings { peer, tally } => one(pings(*peer, tally)),
         News::Meeting(outcome) => one(Event::Meeting(meeting::event(outcome))),
         News::Link(news) => one(link(news)),
+        News::Impostor { peer, name, known } => one(Event::Impostor { peer: *peer, name, known: *known }),
         News::Help => one(Event::Info { message: &commands::help().join("\n") }),
         News::Changed(message) => one(Event::Changed(message.as_ref().into())),
         News::Typing { conversation, peer } => {

@@ -12,7 +12,7 @@ pub(super) use perform::perform;
 pub(super) use show::{Event, event, lines};
 pub(super) use typed::{is_link, lifetime, parse};
 
-use crate::engine::Link;
+use crate::engine::{FoundName, Link};
 use crate::store::Invite;
 
 /// What somebody wants.
@@ -31,6 +31,14 @@ pub(super) enum Wish {
     Invite { room: String, peer: String },
     /// Takes the invitation to a room.
     Accept { room: String },
+    /// Whose a name is on the server, and what listed names begin so; `anew` if the user knows that its key has changed.
+    FindName { name: String, anew: bool },
+    /// This user's names on the server.
+    OwnNames,
+    /// Signs up under a name.
+    TakeName { name: String, listed: bool },
+    /// Gives a name back.
+    DropName { name: String },
     /// Shows how the key of somebody can be compared, and keeps what came of it.
     Verify { who: String, proof: Proof },
 }
@@ -62,6 +70,8 @@ pub(super) enum Outcome {
     Following { link: Link },
     /// Somebody was invited, or an invitation was taken.
     Done(String),
+    /// Names on the server; `asked` is what was looked for, and nothing for this user's own.
+    Names { asked: Option<String>, names: Vec<FoundName> },
     /// How a key can be compared.
     Safety(Safety),
 }
@@ -81,6 +91,12 @@ pub(super) struct Safety {
 }
 
 impl Outcome {
+    /// Whom a name means that was looked for, unless its key has changed.
+    pub(super) fn found(&self) -> Option<&FoundName> {
+        let Self::Names { asked: Some(asked), names } = self else { return None };
+        names.iter().find(|found| found.name == *asked && found.was.is_none())
+    }
+
     /// What a QR code of it would hold, and what stands above that.
     pub(super) fn qr(&self) -> Option<(String, String)> {
         match self {

@@ -74,6 +74,8 @@ pub(super) enum News {
     Meeting(Outcome),
     /// What became of a link.
     Link(LinkNews),
+    /// Somebody goes by the name of a contact whose key was compared, but has another key.
+    Impostor { peer: PeerId, name: String, known: PeerId },
     /// A QR code, on a terminal of so many columns.
     Qr { title: String, text: String, columns: usize },
     /// The commands.

@@ -59,6 +59,7 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
+    let is_guest = join.is_some();
     let server = join.as_ref().map(Link::target).or_else(|| args.server.clone());
     let (server, embedded) = match &server {
         Some(target) => (target.clone(), None),
@@ -76,7 +77,7 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
     })?;
     let worker = Worker::Running { engine: engine.clone(), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
-    let app = |front| App::new(Setup { engine: engine.clone(), name, server, front });
+    let app = |front| App::new(Setup { engine: engine.clone(), name, server, front, is_guest });
     if is_terminal && !args.plain {
         let (_restore, screen, inputs) = open_screen(args, engine.me())?;
         return Box::pin(app(Front::Screen(screen)).run(events, Inputs::Screen(inputs), signals, embedded))

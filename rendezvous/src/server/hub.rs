@@ -270,10 +270,11 @@ impl Hub {
     }
 
     fn save(&mut self, changes: Vec<NameChange>, answer: Option<(ConnId, Names)>) {
-        let queue = self.names.as_ref();
-        let unsaved = match queue.map(|queue| queue.try_send(names::Request { changes, answer })) {
-            Some(Err(TrySendError::Full(request) | TrySendError::Closed(request))) => request,
-            Some(Ok(())) | None => return,
+        let Some(queue) = &self.names else { return };
+        let Err(TrySendError::Full(unsaved) | TrySendError::Closed(unsaved)) =
+            queue.try_send(names::Request { changes, answer })
+        else {
+            return;
         };
         self.core.handle_saved(&unsaved.changes, unsaved.answer, false);
     }

@@ -174,12 +174,12 @@ impl fmt::Display for Link {
 impl FromStr for Link {
     type Err = ParseLinkError;
 
-    /// Takes what people paste: blanks and line breaks in it, `<` and `>` around it.
+    /// Takes what people paste: blanks, line breaks and the edge of a box in it, `<` and `>` around it.
     fn from_str(text: &str) -> Result<Self, ParseLinkError> {
         if text.len() > 2 * MAX_LINK_LEN {
             return Err(ParseLinkError::TooLong);
         }
-        let text: String = text.chars().filter(|c| !c.is_whitespace() && !"<>".contains(*c)).collect();
+        let text: String = text.chars().filter(|c| !c.is_whitespace() && !"<>│".contains(*c)).collect();
         let rest = text
             .get(..SCHEME.len())
             .filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(link.clone()));
             assert!(text.len() <= 152, "{} bytes do not fit a small QR code", text.len());
             let (left, right) = text.split_at(70);
-            assert_eq!(format!(" <{left}\r\n  {right}>\n").parse(), Ok(link));
+            assert_eq!(format!(" <{left} │\r\n│  {right}>\n").parse(), Ok(link));
         }
         assert_eq!(link().to_string().replacen("hobnob", "HOBNOB", 1).parse(), Ok(link()));
     }

@@ -15,8 +15,7 @@ impl Driver {
             return;
         }
         let Server::Up(link) = &self.server else {
-            let reason = "not connected to the server".to_owned();
-            return self.emit(Event::Unreachable { peer: id, reason });
+            return self.emit(Event::Alone { peer: id, is_wanted: true });
         };
         let Some(peer) = self.peers.entry(now, id) else {
             let reason = format!("more than {} peers", peers::MAX_PEERS);
@@ -34,12 +33,15 @@ impl Driver {
 
     /// Dials `id` unless somebody is at it already, or will be.
     pub(super) fn seek(&mut self, now: Instant, id: PeerId) {
-        let Some(peer) = self.peers.entry(now, id).filter(|_| matches!(self.server, Server::Up(_))) else {
-            return;
-        };
-        if peer.is_left_alone() && peer.take_seek(now) {
-            peer.is_sought = true;
-            self.dial(now, id);
+        let Some(peer) = self.peers.entry(now, id) else { return };
+        match self.server {
+            _ if !peer.is_left_alone() => {}
+            Server::Up(_) if peer.take_seek(now) => {
+                peer.is_sought = true;
+                self.dial(now, id);
+            }
+            Server::Up(_) => {}
+            _ => self.emit(Event::Alone { peer: id, is_wanted: false }),
         }
     }
 

@@ -47,6 +47,7 @@ impl Driver {
             target.key = Some(link.key);
         }
         self.remember_route(link.route);
+        self.observed.send_replace(link.welcome.observed);
         let event = Event::ServerUp { key: link.key, route: link.route, observed: link.welcome.observed };
         // Those who are connected want a relay and fresh endpoints from this server too.
         for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.current.is_some()) {
@@ -104,6 +105,7 @@ impl Driver {
         }
         let ended = self.meetings.handle_server_down();
         self.follow_code(ended);
+        self.names.clear();
         for (_, peer) in self.peers.iter_mut() {
             peer.forget_sessions();
             peer.online = None;
@@ -135,6 +137,7 @@ impl Driver {
                 let Server::Up(link) = &mut self.server else { return };
                 let before = std::mem::replace(&mut link.welcome.observed, addr);
                 let is_same_network = before.map(|before| before.ip()) == addr.map(|addr| addr.ip());
+                self.observed.send_replace(addr);
                 if self.mapping.mapped.borrow().is_some() {
                     self.send_mapped();
                 }
@@ -165,7 +168,7 @@ impl Driver {
                 }
             }
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
-            ToClient::Names(_) => {}
+            ToClient::Names(answer) => self.handle_names(answer),
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
                 self.follow_code(outcome);

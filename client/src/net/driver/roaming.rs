@@ -22,6 +22,8 @@ impl Driver {
     pub(super) fn handle_network_change(&mut self, now: Instant) {
         info!("the network has changed");
         self.publish_candidates();
+        // It was seen in the old network.
+        self.observed.send_replace(None);
         self.socket.with_mux(|mux| mux.handle_network_change(now));
         for (_, peer) in self.peers.iter_mut() {
             peer.handle_network_change(now);

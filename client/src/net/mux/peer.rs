@@ -154,15 +154,17 @@ impl Peer {
     pub(super) fn handle_route(&mut self, route: Route, outgoing: &mut Vec<Outgoing>, max_frame: usize) {
         self.follow(route);
         let newest = self.newest.clone();
+        // What the relay has carried is not lost with it.
+        let is_lost = self.was_direct || self.sessions.is_empty();
         for (ecn, packet) in newest {
             match route {
                 Route::Relay | Route::Both(_) => {
                     self.relay(outgoing, Outgoing::Relayed, max_frame, ecn, &packet, packet.len());
                 }
-                Route::Direct(way) if self.was_direct && StreamId::of(way.remote).is_some() => {
+                Route::Direct(way) if is_lost && StreamId::of(way.remote).is_some() => {
                     self.send_on_stream(outgoing, way.remote, &packet, packet.len());
                 }
-                Route::Direct(way) if self.was_direct => {
+                Route::Direct(way) if is_lost => {
                     let socket = SocketId::of(self.tag, way.local);
                     outgoing.push(Outgoing::Datagram(socket, way.remote, packet.clone()));
                 }

@@ -37,6 +37,7 @@ impl App {
             Event::Paired { peer } => {
                 self.say(News::Info(format!("paired with {}, connecting", self.names.shown(peer)))).await?;
             }
+            Event::Impostor { peer, name, known } => self.say(News::Impostor { peer, name, known }).await?,
             Event::Link(news) => self.handle_link(news).await?,
             Event::Code(news) => self.handle_code(news).await?,
             Event::Connected { peer, name, words, is_new } => {

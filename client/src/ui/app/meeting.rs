@@ -20,6 +20,11 @@ impl App {
             Ok(outcome) => outcome,
             Err(fatal) => return self.say(News::Error(fatal.message)).await,
         };
+        if let Some(found) = outcome.found()
+            && !self.names.knows(found.peer)
+        {
+            self.names.set(found.peer, &found.name);
+        }
         let (code, is_changed) = (outcome.qr(), matches!(outcome, Outcome::Safety(_)));
         self.say(News::Meeting(outcome)).await?;
         if is_changed && let Some(people) = self.people().await? {
@@ -40,6 +45,12 @@ impl App {
         if let Some(people) = self.people().await? {
             self.show_roster(people).await?;
         }
-        self.say(News::Link(news)).await
+        let has_joined = matches!(news, LinkNews::Joined { .. });
+        self.say(News::Link(news)).await?;
+        if has_joined && std::mem::take(&mut self.is_guest) {
+            let message = format!("the next time, start with: client --server {}", self.server);
+            return self.say(News::Info(message)).await;
+        }
+        Ok(())
     }
 }

@@ -45,6 +45,9 @@ pub(in crate::ui) enum Subcommand {
     Revoke(Revoke),
     /// Follow a link, also as a newcomer, or take the invitation to a room
     Join(Join),
+    /// Names by which people are found on the server
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Compare keys with somebody: words, number, QR code
     VerifyContact(VerifyContact),
     /// Find out what this network lets pass, what its NAT does, and what that means for connecting
@@ -234,6 +237,34 @@ pub(in crate::ui) struct Revoke {
 pub(in crate::ui) struct Join {
     /// The link, or a room by name or id; - reads a line from the standard input
     pub(in crate::ui) target: String,
+}
+
+/// Commands of `client name`.
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::ui) enum NameCommand {
+    /// Take a name; it is yours until you give it back, or have not been there for a year
+    Take {
+        /// Letters and digits, and - _ . between them
+        name: String,
+        /// Whoever types its beginning finds it; else it is found only by who knows all of it
+        #[arg(long)]
+        listed: bool,
+    },
+    /// Give a name back
+    Drop {
+        /// Which
+        name: String,
+    },
+    /// Ask whose a name is, and what listed names begin so
+    Find {
+        /// The name or its beginning
+        name: String,
+        /// The key has changed since it was found first, and that is right
+        #[arg(long)]
+        new: bool,
+    },
+    /// List your names
+    List,
 }
 
 /// Options of `client verify-contact`.

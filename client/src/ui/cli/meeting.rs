@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::{Link, MAX_LINK_LEN};
-use crate::ui::args::{Args, Invite, Join, VerifyContact};
+use crate::ui::args::{Args, Invite, Join, NameCommand, VerifyContact};
 use crate::ui::hands::{Reply, Request};
 use crate::ui::meeting::{Wish, is_link};
 use crate::ui::show::{self, Colour};
@@ -21,6 +21,16 @@ pub(super) async fn invite(dir: &DataDir, options: &Invite, is_json: bool) -> Re
     let reply = super::obtain(dir, Request::Meeting(wish)).await?;
     print(&reply, is_json, options.qr.then_some("link"));
     Ok(Exit::Good)
+}
+
+/// What `client name` wants.
+pub(super) fn name(command: &NameCommand) -> Wish {
+    match command {
+        NameCommand::Take { name, listed } => Wish::TakeName { name: name.clone(), listed: *listed },
+        NameCommand::Drop { name } => Wish::DropName { name: name.clone() },
+        NameCommand::Find { name, new } => Wish::FindName { name: name.clone(), anew: *new },
+        NameCommand::List => Wish::OwnNames,
+    }
 }
 
 /// Shows what to compare with somebody, or notes what came of it.

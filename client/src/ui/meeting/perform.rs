@@ -6,7 +6,8 @@ use common::identity::PeerId;
 
 use super::{Outcome, Proof, Safety, Wish};
 use crate::engine::{
-    EngineError, Link, LinkError, Terms, is_safety_number, last_server, make_link, revoke_link, safety_number,
+    Engine, EngineError, Link, LinkError, Pinning, Terms, is_safety_number, last_server, make_link,
+    revoke_link, safety_number,
 };
 use crate::log::{Act, Content, ConversationId};
 use crate::net::unix_ms;
@@ -48,11 +49,39 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<Outcom
             write(worker, room, Act::Accept).await?;
             Ok(Outcome::Done("the invitation is taken".to_owned()))
         }
+        Wish::FindName { name, anew } => {
+            let pinning = if anew { Pinning::Renew } else { Pinning::Keep };
+            let names = running(worker)?.find_name(&name, pinning).await.map_err(failed)?;
+            Ok(Outcome::Names { asked: Some(common::names::normal(&name)), names })
+        }
+        Wish::OwnNames => {
+            let names = running(worker)?.own_names().await.map_err(failed)?;
+            Ok(Outcome::Names { asked: None, names })
+        }
+        Wish::TakeName { name, listed } => {
+            let taken = running(worker)?.take_name(&name, listed).await.map_err(failed)?;
+            Ok(Outcome::Names { asked: None, names: vec![taken] })
+        }
+        Wish::DropName { name } => {
+            let name = running(worker)?.drop_name(&name).await.map_err(failed)?;
+            Ok(Outcome::Done(format!("{name} is yours no longer; anybody may take it")))
+        }
         Wish::Verify { who, proof } => verify(worker, &who, &proof).await,
     }
 }
 
-fn failed(error: EngineError) -> Fatal {
+/// Names are asked of the server, which a running client is connected with.
+fn running(worker: &Worker) -> Result<&Engine, Fatal> {
+    match worker {
+        Worker::Running { engine, .. } => Ok(engine),
+        Worker::Alone { .. } => {
+            Err(Fatal::failed("names are kept by the server, and no client runs that is connected with it"))
+        }
+    }
+}
+
+fn failed(error: impl Into<EngineError>) -> Fatal {
+    let error = error.into();
     let exit = match &error {
         EngineError::Link(LinkError::Parse(_)) => Exit::Damaged,
         EngineError::Link(LinkError::OtherKey { .. }) => Exit::Server,
@@ -108,7 +137,7 @@ async fn make(
 }
 
 async fn follow(worker: &Worker, typed: &str) -> Result<Outcome, Fatal> {
-    let link: Link = typed.parse().map_err(|error| failed(LinkError::Parse(error).into()))?;
+    let link: Link = typed.parse().map_err(|error| failed(LinkError::Parse(error)))?;
     match worker {
         Worker::Running { engine, .. } => engine.join(&link).await.map_err(failed)?,
         // The command line starts a client instead.

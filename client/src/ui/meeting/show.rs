@@ -1,9 +1,10 @@
 //! What came of wishes, for people and for scripts. Pure.
 
+use common::text;
 use serde::Serialize;
 
 use super::{Outcome, Safety};
-use crate::engine::Link;
+use crate::engine::{FoundName, Link};
 use crate::store::Invite;
 use crate::ui::names::Names;
 use crate::ui::time::iso;
@@ -33,6 +34,7 @@ pub(in crate::ui) fn lines(outcome: &Outcome, names: &Names, now_ms: u64) -> Str
             iso(link.expires_ms)
         ),
         Outcome::Done(text) => text.clone(),
+        Outcome::Names { asked, names: found } => all_names(asked.as_deref(), found),
         Outcome::Safety(safety) => compare(safety, &names.shown(safety.peer)),
     }
 }
@@ -52,14 +54,44 @@ fn row(invite: &Invite, room: &Option<String>, now_ms: u64) -> String {
     format!("{} to {whither}, {} of {} came, {state}", invite.id(), invite.used, people(invite.new.uses))
 }
 
+fn all_names(asked: Option<&str>, found: &[FoundName]) -> String {
+    let line = |found: &FoundName| {
+        let listed = if found.listed { ", listed" } else { "" };
+        let was = found.was.map_or_else(String::new, |was| {
+            format!(
+                "\n      WARNING: it had another key when you found it first, {was}. Either it was given up and taken \
+                 by somebody else, or the server lies. If you know that it is right: /find {} new",
+                found.name
+            )
+        });
+        format!("\n   {} {}{listed}{was}", found.name, found.peer)
+    };
+    let lines: String = found.iter().map(line).collect();
+    match (asked, found) {
+        (None, []) => "you have no name on this server; /register NAME takes one".to_owned(),
+        (None, _) => format!("your names on this server:{lines}"),
+        (Some(asked), []) => {
+            format!("nobody is called {} on this server", text::one_line(asked, text::MAX_NAME))
+        }
+        (Some(asked), found) => {
+            let is_found = found.iter().any(|found| found.name == asked && found.was.is_none());
+            let advice = if is_found {
+                format!(
+                    "\n/to {asked} talks to them; the server may err: compare the words once you are connected"
+                )
+            } else {
+                String::new()
+            };
+            format!("the server says:{lines}{advice}")
+        }
+    }
+}
+
 fn compare(safety: &Safety, name: &str) -> String {
     let state = match (safety.verified_ms, safety.is_answer) {
         (Some(at_ms), _) => format!("{name} is verified, since {}", iso(at_ms)),
         (None, true) => format!("{name} does not count as verified"),
-        (None, false) => format!(
-            "{name} is not verified; compare one of these with what they see, face to face or by telephone, then: \
-             /verify NAME yes"
-        ),
+        (None, false) => format!("{name} is not verified"),
     };
     if safety.is_answer {
         return state;
@@ -69,11 +101,14 @@ fn compare(safety: &Safety, name: &str) -> String {
         None => "\n   words of this connection: none, you are not connected".to_owned(),
     };
     let (first, second) = safety.number.split_at(safety.number.len() / 2);
-    format!(
-        "{state}{words}\n   number of both keys: {}\n                        {}",
-        first.trim(),
-        second.trim()
-    )
+    let advice = match safety.verified_ms {
+        Some(_) => "",
+        None => {
+            "\n   one of these is to be the same on their side: compare, face to face or by telephone; then \
+             /verify NAME yes"
+        }
+    };
+    format!("{state}{words}\n   number of both keys: {} {}{advice}", first.trim(), second.trim())
 }
 
 /// For scripts.
@@ -82,6 +117,7 @@ fn compare(safety: &Safety, name: &str) -> String {
 pub(in crate::ui) enum Event {
     Link { link: String, id: String, room: Option<String>, uses: u32, expires_ms: u64 },
     Links { links: Vec<Row> },
+    Names { names: Vec<Named> },
     Revoked { id: String },
     Following { peer: String, expires_ms: u64 },
     Info { message: String },
@@ -98,6 +134,26 @@ pub(in crate::ui) struct Row {
     made_ms: u64,
     expires_ms: u64,
     revoked: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::ui) struct Named {
+    name: String,
+    peer: String,
+    listed: bool,
+    /// The key that was found first, if it was another.
+    was: Option<String>,
+}
+
+impl From<&FoundName> for Named {
+    fn from(found: &FoundName) -> Self {
+        Self {
+            name: found.name.clone(),
+            peer: found.peer.to_string(),
+            listed: found.listed,
+            was: found.was.map(|was| was.to_string()),
+        }
+    }
 }
 
 impl From<&Invite> for Row {
@@ -137,6 +193,7 @@ pub(in crate::ui) fn event(outcome: &Outcome) -> Event {
             Event::Following { peer: link.inviter.to_string(), expires_ms: link.expires_ms }
         }
         Outcome::Done(text) => Event::Info { message: text.clone() },
+        Outcome::Names { names, .. } => Event::Names { names: names.iter().map(Named::from).collect() },
         Outcome::Safety(safety) => Event::Safety {
             peer: safety.peer.to_string(),
             number: safety.number.clone(),

@@ -15,6 +15,9 @@ pub(in crate::ui) fn parse(name: &str, rest: &str) -> Option<Option<Wish>> {
         "revoke" => (!rest.is_empty()).then(|| Wish::Revoke { id: rest.to_owned() }),
         "join" if is_link(rest) => Some(Wish::Follow { link: rest.to_owned() }),
         "verify" => verify(rest),
+        "find" => Some(find(rest)),
+        "register" => register(rest),
+        "unregister" => (!rest.is_empty()).then(|| Wish::DropName { name: rest.to_owned() }),
         _ => return None,
     })
 }
@@ -55,6 +58,24 @@ pub(in crate::ui) fn lifetime(text: &str) -> Result<Duration, String> {
         is_number.then(|| number.parse::<u64>().ok()?.checked_mul(seconds)).flatten()
     });
     found.map(Duration::from_secs).ok_or_else(|| "write a time as 30m, 12h, 7d or 4w".to_owned())
+}
+
+/// A name, and `new` if its key is known to have changed.
+fn find(rest: &str) -> Wish {
+    match rest.rsplit_once(char::is_whitespace) {
+        _ if rest.is_empty() => Wish::OwnNames,
+        Some((name, "new")) => Wish::FindName { name: name.trim().to_owned(), anew: true },
+        _ => Wish::FindName { name: rest.to_owned(), anew: false },
+    }
+}
+
+/// A name, and whether it is listed.
+fn register(rest: &str) -> Option<Wish> {
+    let (name, listed) = match rest.rsplit_once(char::is_whitespace) {
+        Some((name, "listed")) => (name.trim(), true),
+        _ => (rest, false),
+    };
+    (!name.is_empty()).then(|| Wish::TakeName { name: name.to_owned(), listed })
 }
 
 /// Who, in quotes if the name has spaces, and what came of comparing.
@@ -107,6 +128,20 @@ mod tests {
         assert!(matches!(parse("join", "<HOBNOB:x>"), Some(Some(Wish::Follow { .. }))));
         assert_eq!(parse("join", "hobnob"), None);
         assert_eq!(parse("join", "höbnob:"), None);
+    }
+
+    #[test]
+    fn names_and_what_is_said_of_them() {
+        let name = |name: &str| name.to_owned();
+        assert_eq!(parse("find", ""), Some(Some(Wish::OwnNames)));
+        assert_eq!(parse("find", "anna"), Some(Some(Wish::FindName { name: name("anna"), anew: false })));
+        assert_eq!(parse("find", "anna new"), Some(Some(Wish::FindName { name: name("anna"), anew: true })));
+        assert_eq!(
+            parse("register", "a listed"),
+            Some(Some(Wish::TakeName { name: name("a"), listed: true }))
+        );
+        assert_eq!(parse("register", "a"), Some(Some(Wish::TakeName { name: name("a"), listed: false })));
+        assert_eq!((parse("register", ""), parse("unregister", "")), (Some(None), Some(None)));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(super) struct Found {
 pub(super) enum Overlay {
     /// Text to read, from line `top` on.
     Text { title: String, lines: Vec<String>, top: usize },
-    /// A QR code.
-    Qr { title: String, text: String },
+    /// What there is to read, and a QR code of `text` below it.
+    Qr { title: String, notes: Vec<String>, text: String },
     /// The best conversations for what is typed.
     Jump { typed: String, ranked: Vec<usize>, chosen: usize },
     /// Messages in which the words were found.

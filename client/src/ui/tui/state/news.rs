@@ -12,6 +12,7 @@ use crate::engine::{ConversationInfo, Person};
 use crate::log::ConversationId;
 use crate::store::{HistoryRow, MessageRow};
 use crate::ui::commands;
+use crate::ui::meeting::Outcome;
 use crate::ui::news::News;
 use crate::ui::plain::Input;
 use crate::ui::search;
@@ -41,7 +42,7 @@ impl State {
             }
             News::Page { conversation, rows } => self.handle_page(conversation, &rows),
             News::Help => self.show_help(),
-            News::Qr { title, text, .. } => self.overlay = Some(Overlay::Qr { title, text }),
+            News::Qr { title, text, .. } => self.show_code(title, text),
             News::Found { found, has_more, is_rest } => self.handle_found(found, has_more, is_rest),
             News::Connected { peer, is_new: true, .. } => {
                 self.fall_back(&news, now_ms);
@@ -67,9 +68,21 @@ impl State {
     /// Tells `news` as the line mode does.
     fn fall_back(&mut self, news: &News, now_ms: u64) {
         let Some(lines) = show::lines(news, &self.names, Colour::Off) else { return };
-        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_));
-        let is_answer =
+        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
+        let is_list = matches!(
+            news,
+            News::Meeting(
+                Outcome::Link { .. } | Outcome::Links(_) | Outcome::Names { .. } | Outcome::Safety(_)
+            )
+        );
+        let is_told =
             matches!(news, News::Peers { .. } | News::Paths(_) | News::History { .. } | News::Why(_));
+        let is_answer = is_list || is_told;
+        let is_kept = matches!(news, News::Meeting(Outcome::Link { .. }));
+        if is_kept {
+            // It is said once.
+            self.panes.notes.note(now_ms, bare(&lines), false);
+        }
         if is_answer {
             let mut lines = lines.lines().map(bare);
             let title = lines.next().unwrap_or_default();
@@ -153,6 +166,15 @@ impl State {
         } else {
             self.tell_seen();
         }
+    }
+
+    /// What was told just before stands above the code.
+    fn show_code(&mut self, title: String, text: String) {
+        let (title, notes) = match self.overlay.take() {
+            Some(Overlay::Text { title, lines, .. }) => (title, lines),
+            _ => (title, Vec::new()),
+        };
+        self.overlay = Some(Overlay::Qr { title, notes, text });
     }
 
     fn show_help(&mut self) {

@@ -2,16 +2,21 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
+use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear};
 
 use super::layout;
 use super::list::sign;
 use super::message::person;
+use super::theme::Theme;
 use crate::ui::qr::{self, Ink};
 use crate::ui::tui::overlay::{Found, Overlay};
 use crate::ui::tui::state::State;
 use crate::ui::tui::text;
+
+/// Columns of what there is to read beside a QR code.
+const MIN_NOTES: u16 = 34;
 
 pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     let Some(overlay) = &state.overlay else { return };
@@ -30,7 +35,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
     match overlay {
-        Overlay::Qr { text, .. } => code(text, inside, frame),
+        Overlay::Qr { notes, text, .. } => code(state.theme, notes, text, inside, frame),
         Overlay::Text { lines, top, .. } => read(state, lines, *top, inside, frame),
         Overlay::Jump { typed, ranked, chosen } => {
             let choices = ranked.iter().map(|at| jump(state, *at, inside)).collect();
@@ -43,27 +48,49 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     }
 }
 
-/// A QR code, black on white whatever the theme is: it is for a camera.
-fn code(text: &str, area: Rect, frame: &mut Frame<'_>) {
-    let Some(code) = qr::code(text, Ink::Dark) else { return };
-    let (width, height) = (usize::from(area.width), usize::from(area.height));
-    if width < code.width || height < code.lines.len() {
-        let advice = format!(
-            "The QR code needs {} columns and {} lines here, and there are {width} and {height}: make the window larger.",
-            code.width,
-            code.lines.len()
-        );
-        let ranges = text::wrap(&advice, width, 0);
-        for (range, y) in ranges.into_iter().zip(area.y..area.bottom()) {
-            frame.render_widget(Line::raw(&advice[range]), Rect::new(area.x, y, area.width, 1));
+/// Writes lines at the top of `area`; returns what is left below them.
+fn write(lines: &[String], area: Rect, frame: &mut Frame<'_>) -> Rect {
+    let mut y = area.y;
+    for line in lines {
+        let line = line.trim_start();
+        for range in text::wrap(line, usize::from(area.width), 0) {
+            if y < area.bottom() {
+                frame.render_widget(Line::raw(&line[range]), Rect::new(area.x, y, area.width, 1));
+                y += 1;
+            }
         }
+    }
+    Rect::new(area.x, y, area.width, area.bottom() - y)
+}
+
+/// What there is to read, and a QR code below it, or beside it where the screen is low. The code is black on white, or
+/// light on dark where nothing is coloured.
+fn code(theme: Theme, notes: &[String], text: &str, area: Rect, frame: &mut Frame<'_>) {
+    let plain = Style::new();
+    let (ink, style) = match theme {
+        Theme::Plain => (Ink::Light, plain),
+        Theme::Coloured => (Ink::Dark, plain.fg(Color::Black).bg(Color::White)),
+    };
+    let Some(code) = qr::code(text, ink) else { return };
+    let size = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+    let (width, height) = (size(code.width), size(code.lines.len()));
+    let left = area.width.saturating_sub(width);
+    let place = if left >= MIN_NOTES && area.height >= height {
+        write(notes, Rect { width: left - 1, ..area }, frame);
+        Rect { x: area.x + left, width, ..area }
+    } else {
+        write(notes, area, frame)
+    };
+    if place.width < width || place.height < height {
+        let advice = format!(
+            "The QR code needs {width} columns and {height} lines here, and there are {} and {}: make the window larger.",
+            place.width, place.height
+        );
+        write(&[advice], place, frame);
         return;
     }
-    let style =
-        ratatui::style::Style::new().fg(ratatui::style::Color::Black).bg(ratatui::style::Color::White);
-    for (line, y) in code.lines.iter().zip(area.y..area.bottom()) {
-        let columns = u16::try_from(code.width).unwrap_or(area.width);
-        frame.render_widget(Line::styled(line.as_str(), style), Rect::new(area.x, y, columns, 1));
+    for (line, y) in code.lines.iter().zip(place.y..) {
+        frame.render_widget(Line::styled(line.as_str(), style), Rect::new(place.x, y, width, 1));
     }
 }
 
@@ -90,7 +117,7 @@ fn read(state: &State, lines: &[String], top: usize, area: Rect, frame: &mut Fra
     let top = top.min(wrapped.len().saturating_sub(usize::from(area.height)));
     for (line, y) in wrapped.into_iter().skip(top).zip(area.y..area.bottom()) {
         let is_head = !line.starts_with(['/', ' ']) && !line.contains(' ');
-        let style = if is_head { state.theme.bold() } else { ratatui::style::Style::new() };
+        let style = if is_head { state.theme.bold() } else { Style::new() };
         frame.render_widget(Line::styled(line, style), Rect::new(area.x, y, area.width, 1));
     }
 }

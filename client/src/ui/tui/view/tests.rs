@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::crossterm::event::Event;
 use ratatui::style::Color;
 
@@ -12,6 +12,7 @@ use super::theme::Theme;
 use crate::log::{Content, Text};
 use crate::net::Via;
 use crate::store::State as Delivery;
+use crate::ui::meeting::{Outcome, Safety};
 use crate::ui::news::News;
 use crate::ui::tui::state::State;
 use crate::ui::tui::state::tests::{NOON, id, keys, message, peer, person, said, state};
@@ -26,7 +27,7 @@ fn screen(state: &State, width: u16, height: u16) -> Buffer {
 
 fn text(buffer: &Buffer) -> String {
     let rows = buffer.content.chunks(usize::from(buffer.area.width));
-    let line = |cells: &[ratatui::buffer::Cell]| {
+    let line = |cells: &[Cell]| {
         let mut line = String::new();
         let mut covered = 0;
         for cell in cells {
@@ -108,6 +109,32 @@ fn boxes_lie_over_the_rest() {
     compare("help", &state, (80, 24));
     keys(&mut state, "Esc Ctrl+k c");
     compare("jump", &state, (80, 24));
+}
+
+#[test]
+fn a_qr_code_is_shown_whole_or_not_at_all() {
+    let mut state = talk(120, 40, Theme::Coloured);
+    let (title, text) = ("scan to follow the link".to_owned(), "x".repeat(150));
+    state.handle_news(News::Qr { title, text, columns: 120 }, NOON);
+    let drawn = screen(&state, 120, 40);
+    let is_drawn = |cell: &&Cell| cell.bg == Color::White && cell.fg == Color::Black;
+    assert_eq!(drawn.content.iter().filter(is_drawn).count(), 53 * 27);
+    compare("qr-small", &state, (80, 24));
+    keys(&mut state, "Esc");
+    assert!(state.overlay.is_none());
+
+    let safety = Safety {
+        peer: peer(2),
+        number: crate::engine::safety_number(peer(1), peer(2)),
+        words: Some("a b c d e f".to_owned()),
+        verified_ms: None,
+        is_answer: false,
+    };
+    let outcome = Outcome::Safety(safety);
+    let (title, text) = outcome.qr().unwrap();
+    state.handle_news(News::Meeting(outcome), NOON);
+    state.handle_news(News::Qr { title, text, columns: 120 }, NOON);
+    compare("verify", &state, (80, 24));
 }
 
 #[test]
