@@ -62,6 +62,21 @@ pub struct Register {
     /// Names of optional features that the client has.
     #[serde(default)]
     pub features: Vec<String>,
+    /// Who may find it from the first moment on.
+    #[serde(default)]
+    pub admit: Admit,
+}
+
+/// Who may find this client; replaces what was said before. To all others the server is as if the client were not
+/// registered (`docs/protocol.md` §4.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// Whether `peers` are the only ones who may; otherwise they are the only ones who may not.
+    #[serde(default)]
+    pub only: bool,
+    /// At most [`MAX_WATCHED`] keys.
+    #[serde(default)]
+    pub peers: Vec<PeerId>,
 }
 
 /// Asks to be introduced to `peer`. Relayed packets of `session` may follow at once.
@@ -267,6 +282,8 @@ messages! {
         Claim(Claim) = 17,
         /// See [`Reply`].
         Reply(Reply) = 18,
+        /// See [`Admit`].
+        Admit(Admit) = 32,
     }
 }
 
@@ -305,8 +322,14 @@ mod tests {
     #[test]
     fn largest_frames_fit() {
         let peers = vec![Identity::from_seed([1; 32]).peer_id(); MAX_WATCHED];
-        let watch = ToServer::from(Watch { peers });
-        assert!(watch.to_bytes().len() <= MAX_FRAME_LEN);
-        assert_eq!(take(&mut watch.to_bytes().into()).unwrap(), Some(watch));
+        let admit = Admit { only: true, peers: peers.clone() };
+        let features = vec!["a feature".to_owned(); 8];
+        let register = Register { instance: InstanceId(u64::MAX), features, admit: admit.clone() };
+        let frames = [Watch { peers }.into(), admit.into(), register.into()];
+        for frame in frames {
+            let frame: ToServer = frame;
+            assert!(frame.to_bytes().len() <= MAX_FRAME_LEN);
+            assert_eq!(take(&mut frame.to_bytes().into()).unwrap(), Some(frame));
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod bucket;
 mod codes;
+mod door;
 mod early;
 mod lobby;
 mod presence;
@@ -142,6 +143,7 @@ struct Link {
     frames: Bucket,
     bytes: Bucket,
     relay: Bucket,
+    door: door::Door,
 }
 
 impl Conn {
@@ -215,6 +217,7 @@ impl Core {
             frames: Bucket::full(now, frame_rate(&self.limits)),
             bytes: Bucket::full(now, CONTROL_BYTES),
             relay: Bucket::full(now, relay_rate(&self.limits)),
+            door: door::Door::default(),
         }));
     }
 
@@ -268,10 +271,7 @@ impl Core {
         let (peer, registered) = (link.peer, link.instance.is_some());
         match frame {
             ToServer::Register(_) if registered => Err(Broken("a second Register".to_owned())),
-            ToServer::Register(register) => {
-                self.register(conn, peer, &register);
-                Ok(())
-            }
+            ToServer::Register(register) => self.register(conn, peer, register),
             _ if !registered => Err(Broken("the first frame has to be Register".to_owned())),
             ToServer::Connect(connect) => {
                 self.connect(now, conn, &connect);
@@ -289,6 +289,7 @@ impl Core {
                 Ok(())
             }
             ToServer::Watch(watch) => self.watch(peer, watch),
+            ToServer::Admit(admit) => self.admit(conn, admit),
             ToServer::Moved(_) => Ok(()),
             ToServer::Mapped(Mapped { addr }) => {
                 if let Some(entry) = self.conns.get_mut(&conn) {
@@ -302,7 +303,8 @@ impl Core {
         }
     }
 
-    fn register(&mut self, conn: ConnId, peer: PeerId, register: &Register) {
+    fn register(&mut self, conn: ConnId, peer: PeerId, register: Register) -> Result<(), Broken> {
+        let door = door::Door::new(register.admit)?;
         if let Some(older) = self.by_peer.insert(peer, conn) {
             self.drop_client(older);
             self.forget(older);
@@ -311,17 +313,22 @@ impl Core {
         }
         if let Some(link) = self.link_mut(conn) {
             link.instance = Some(register.instance);
+            link.door = door;
         }
         self.presence.register(peer, register.instance);
         self.stats.registrations += 1;
         let observed = self.conns[&conn].observed;
         let probes = self.probes.clone();
         self.send(conn, Welcome { observed, probes, features: Vec::new() });
+        Ok(())
     }
 
     fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {
         let session = connect.session;
-        let opened = match self.by_peer.get(&connect.peer) {
+        let asker = self.link_mut(conn).map(|link| link.peer);
+        let is_there =
+            |asked: &&ConnId| asker.is_some_and(|asker| door::lets_in(&self.conns, **asked, asker));
+        let opened = match self.by_peer.get(&connect.peer).filter(is_there) {
             None => Err(FailedReason::Offline),
             Some(&asked) => {
                 self.sessions.open(session, conn, asked, self.limits.max_sessions).map(|ended| (asked, ended))
@@ -371,8 +378,11 @@ impl Core {
 
     fn lobby_frame(&mut self, conn: ConnId, peer: PeerId, frame: LobbyFrame) {
         if frame.waiting {
-            let (sessions, limits) = (&self.sessions, &self.limits);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let (sessions, limits, conns) = (&self.sessions, &self.limits, &self.conns);
+            let may = |pair: &Pair| {
+                sessions.has_room(pair.later, pair.earlier, limits.max_sessions)
+                    && door::may_meet(conns, pair)
+            };
             if let Some(pair) = self.lobby.enter(conn, peer, frame.except, limits.max_lobby, may) {
                 self.pair(&pair);
             }
@@ -385,8 +395,11 @@ impl Core {
     /// Gives the places that got free to those who wait for one.
     fn admit_to_lobby(&mut self) {
         loop {
-            let (sessions, limits) = (&self.sessions, &self.limits);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let (sessions, limits, conns) = (&self.sessions, &self.limits, &self.conns);
+            let may = |pair: &Pair| {
+                sessions.has_room(pair.later, pair.earlier, limits.max_sessions)
+                    && door::may_meet(conns, pair)
+            };
             let Some(pair) = self.lobby.admit(limits.max_lobby, may) else { return };
             self.pair(&pair);
         }
@@ -395,8 +408,9 @@ impl Core {
     /// Looks again for partners of those who wait in the lobby and of whom a session has ended.
     fn retry_lobby(&mut self, conns: impl IntoIterator<Item = ConnId>) {
         for conn in conns {
-            let (sessions, max) = (&self.sessions, self.limits.max_sessions);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, max);
+            let (sessions, max, conns) = (&self.sessions, self.limits.max_sessions, &self.conns);
+            let may =
+                |pair: &Pair| sessions.has_room(pair.later, pair.earlier, max) && door::may_meet(conns, pair);
             if let Some(pair) = self.lobby.retry(conn, may) {
                 self.pair(&pair);
             }

@@ -8,9 +8,9 @@ use client::engine::wire::{AimFrame, Candidates, CounterFrame, Hello, NatFrame, 
 use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
-    CheckKey, Claim, Claimed, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Mapped,
-    Moved, NoOffer, Observed, Offer, Offered, Presence, Register, Reply, SessionId, ToClient, ToServer,
-    Watch, Welcome,
+    Admit, CheckKey, Claim, Claimed, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby,
+    Mapped, Moved, NoOffer, Observed, Offer, Offered, Presence, Register, Reply, SessionId, ToClient,
+    ToServer, Watch, Welcome,
 };
 use common::frame::Message as _;
 use common::identity::{Identity, PeerId};
@@ -36,8 +36,10 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
     let (session, instance) = (SessionId(7), InstanceId(9));
     let (pake, proof) = (vec![7; 33], vec![8; 32]);
     let reply = Reply { number: 4, peer: other, pake: pake.clone(), proof };
-    let to_server: [ToServer; 10] = [
-        Register { instance, features: vec!["x".to_owned()] }.into(),
+    let admit = Admit { only: true, peers: vec![other] };
+    let to_server: [ToServer; 11] = [
+        Register { instance, features: vec!["x".to_owned()], admit: admit.clone() }.into(),
+        admit.into(),
         Connect { session, peer: other }.into(),
         End { session }.into(),
         Lobby { waiting: true, except: vec![other] }.into(),

@@ -16,7 +16,8 @@ impl Driver {
             return;
         };
         self.server = Server::Connecting;
-        let register = Register { instance: self.config.instance, features: Vec::new() };
+        let admit = control::Admit::default();
+        let register = Register { instance: self.config.instance, features: Vec::new(), admit };
         let connecting = server::connect(Errand {
             endpoint: self.endpoint.clone(),
             socket: Arc::clone(&self.socket),
