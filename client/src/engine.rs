@@ -3,13 +3,17 @@
 //! It joins the store, the network and one session per connected peer. Front ends know nothing below it; it knows
 //! nothing of terminals, pages and formats.
 
+mod attitude;
+mod choice;
 mod contacts;
 mod conversations;
 mod mesh;
 pub mod query;
 mod run;
 mod session;
+pub mod settings;
 mod signals;
+mod whois;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -27,9 +31,13 @@ use tokio::task::JoinSet;
 
 use crate::log::{Content, ConversationId, MessageId};
 use crate::net::{self, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels};
-use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
+use crate::store::{Contact, MessageRow, Options, Regard, State, Store, StoreError};
+use settings::SettingError;
 
+pub use attitude::Attitude;
+pub use choice::{Choice, Visibility};
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
+pub use whois::Profile;
 
 /// Events that wait for a front end. One that does not read holds the engine up, never loses an event.
 const QUEUE_LEN: usize = 1024;
@@ -170,6 +178,8 @@ pub enum Event {
         /// Whether they are online.
         online: bool,
     },
+    /// The user has decided something, here or elsewhere.
+    Chosen(Choice),
     /// Something went wrong that the user should know.
     Error {
         /// What, in a sentence.
@@ -200,6 +210,15 @@ pub enum EngineError {
     /// A text has nothing in it.
     #[error("the message is empty")]
     Empty,
+    /// There is no such setting or value.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// One cannot decide so about oneself.
+    #[error("that is you")]
+    Yourself,
+    /// It would show this user to strangers.
+    #[error("you are invisible; /visible ends that")]
+    Invisible,
     /// Somebody else wrote it, or it is no text.
     #[error("only own texts can be changed")]
     NotYours,
@@ -214,6 +233,8 @@ pub struct Person {
     pub online: bool,
     /// Their connection, if there is one.
     pub connected: Option<Connected>,
+    /// How this user wants what they say to be treated.
+    pub regard: Regard,
 }
 
 /// A live connection, as front ends show it.
@@ -245,6 +266,7 @@ pub struct Engine {
     live: watch::Receiver<LivePeers>,
     wall_clock: fn() -> u64,
     typing: broadcast::Sender<ConversationId>,
+    attitude: Arc<watch::Sender<Attitude>>,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -266,6 +288,10 @@ impl Engine {
             }
             _ => None,
         };
+        store.drop_ended((config.wall_clock)()).await?;
+        let attitude = Attitude::of(&store).await?;
+        let door = run::door(&store, &attitude).await?;
+        let attitude = Arc::new(watch::Sender::new(attitude));
         let mut tasks = JoinSet::new();
         let net_config = net::Config {
             identity: config.identity.clone(),
@@ -276,6 +302,7 @@ impl Engine {
             bind_extra: config.bind_extra,
             surroundings: config.surroundings,
             tcp: config.tcp,
+            door: door.clone(),
             seed: config.seed,
         };
         let (net, net_events) = Net::start(net_config, &mut tasks)?;
@@ -289,8 +316,10 @@ impl Engine {
             name: common::text::one_line(&config.name, common::text::MAX_NAME),
             wall_clock: config.wall_clock,
             typing: typing.clone(),
+            attitude: Arc::clone(&attitude),
         };
-        tasks.spawn(run::run(context, net_events, live_sender, server, config.meet));
+        let begin = run::Begin { server, meet: config.meet, door };
+        tasks.spawn(run::run(context, net_events, live_sender, begin));
         let engine = Self {
             identity: config.identity,
             store,
@@ -299,6 +328,7 @@ impl Engine {
             live,
             wall_clock: config.wall_clock,
             typing,
+            attitude,
             tasks: Arc::new(Mutex::new(tasks)),
         };
         Ok((engine, event_queue))
@@ -332,11 +362,13 @@ impl Engine {
     pub async fn people(&self) -> Result<Vec<Person>, EngineError> {
         let contacts = self.store.contacts().await?;
         let live = self.live.borrow().clone();
+        let stances = self.attitude.borrow().stances.clone();
         let person = |contact: Contact| {
             let known = live.get(&contact.peer).cloned().unwrap_or_default();
             let path = self.net.path(contact.peer);
             let connected = known.words.map(|words| Connected { words, path });
-            Person { online: known.online || connected.is_some(), connected, contact }
+            let regard = stances.regard(contact.peer.as_bytes());
+            Person { online: known.online || connected.is_some(), connected, contact, regard }
         };
         Ok(contacts.into_iter().map(person).collect())
     }
@@ -344,8 +376,9 @@ impl Engine {
     /// Waits in the lobby for somebody new.
     ///
     /// # Errors
-    /// [`EngineError`] if the store cannot be read.
+    /// [`EngineError`] if the store cannot be read, or this user is invisible.
     pub async fn meet(&self) -> Result<(), EngineError> {
+        self.must_be_visible()?;
         let known = self.store.contacts().await?.into_iter().map(|contact| contact.peer).collect();
         self.net.lobby(true, known).await;
         let _ = self.events.send(Event::Waiting).await;
@@ -354,14 +387,19 @@ impl Engine {
 
     /// Offers to meet whoever is told the code that comes as [`Event::Code`] (`docs/protocol.md` §8).
     pub async fn offer_code(&self) {
-        self.net.offer_code().await;
+        match self.must_be_visible() {
+            Ok(()) => self.net.offer_code().await,
+            Err(error) => drop(self.events.send(Event::Error { message: error.to_string() }).await),
+        }
     }
 
     /// Meets the one who offers `code`, as people type it.
     ///
     /// # Errors
     /// [`EngineError::Code`] if it is none; a slip that shows in the text does not use the code up.
+    /// [`EngineError::Invisible`].
     pub async fn claim_code(&self, code: &str) -> Result<(), EngineError> {
+        self.must_be_visible()?;
         let code: Code = code.parse()?;
         self.net.claim_code(code).await;
         Ok(())
@@ -384,6 +422,31 @@ impl Engine {
     pub async fn rename(&self, peer: PeerId, name: &str) -> Result<(), EngineError> {
         let name = common::text::one_line(name, common::text::MAX_NAME);
         Ok(self.store.rename(peer, &name).await?)
+    }
+
+    /// Decides something about others, durably; the network follows at once.
+    ///
+    /// # Errors
+    /// [`EngineError`]; nothing has changed then.
+    pub async fn choose(&self, choice: Choice) -> Result<(), EngineError> {
+        if choice.person() == Some(self.me()) {
+            return Err(EngineError::Yourself);
+        }
+        choice.keep(&self.store, (self.wall_clock)()).await?;
+        self.attitude.send_replace(Attitude::of(&self.store).await?);
+        // Without a front end there is nobody to tell.
+        let _ = self.events.send(Event::Chosen(choice)).await;
+        Ok(())
+    }
+
+    /// What this user has decided about others, as it is and as it becomes.
+    #[must_use]
+    pub fn attitude(&self) -> watch::Receiver<Attitude> {
+        self.attitude.subscribe()
+    }
+
+    fn must_be_visible(&self) -> Result<(), EngineError> {
+        if self.attitude.borrow().is_invisible() { Err(EngineError::Invisible) } else { Ok(()) }
     }
 
     /// Ends all tasks without taking leave of anybody, as if the process had been killed; what was committed stays.

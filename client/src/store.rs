@@ -22,6 +22,7 @@ mod readers;
 mod rooms;
 mod search;
 mod sql;
+mod stances;
 mod sync;
 mod walk;
 mod writer;
@@ -49,6 +50,7 @@ pub use history::{HistoryRow, MessageRow, Selection};
 pub use intake::Ingested;
 pub use outbox::{OutboxRow, State, Unsent};
 pub use search::{Search, Term};
+pub use stances::{Regard, Span, Stance, Stances, Subject};
 pub use sync::Lacking;
 
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};

@@ -27,6 +27,7 @@ mod start;
 mod terminal;
 mod time;
 mod tui;
+mod wish;
 
 use std::io::Write;
 use std::process::ExitCode;

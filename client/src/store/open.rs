@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_rooms.sql"),
+    include_str!("migrations/0004_stances.sql"),
 ];
 
 /// Name of the setting that says whose database it is.

@@ -4,6 +4,7 @@ mod commands;
 mod delivery;
 mod events;
 mod messages;
+mod people;
 mod rooms;
 mod roster;
 mod search;
@@ -28,7 +29,7 @@ use super::{Exit, Fatal};
 use crate::engine::{Engine, Event};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{self, ServerTarget, Via};
-use crate::store::Search;
+use crate::store::{Regard, Search};
 use delivery::Delivery;
 
 /// How long the end of a piped input waits until what was typed is delivered.
@@ -267,7 +268,9 @@ impl App {
                 for person in &people {
                     self.names.set(person.contact.peer, &person.contact.name());
                 }
-                let first = people.first().map(|person| person.contact.peer);
+                self.say_manner().await?;
+                let is_open = |person: &&crate::engine::Person| person.regard != Regard::Hidden;
+                let first = people.iter().find(is_open).map(|person| person.contact.peer);
                 self.show_roster(people).await?;
                 if let Some(peer) = first {
                     self.turn(Some(Current { peer, is_chosen: false })).await?;

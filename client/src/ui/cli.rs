@@ -16,6 +16,7 @@ use common::identity::PeerId;
 use super::args::{Args, Subcommand};
 use super::hands::{Hand, Request};
 use super::names::Names;
+use super::wish::Wish;
 use super::{Exit, Fatal};
 use crate::data_dir::DataDir;
 use crate::log::ConversationId;
@@ -44,9 +45,25 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
             }
+            Subcommand::Block(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Unblock(person) => {
+                wish(&dir, person.wish(|peer| Wish::Unblock { peer }), is_json).await
+            }
+            Subcommand::Mute(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Unmute(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Invisible(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Visible => wish(&dir, Wish::Visible, is_json).await,
+            Subcommand::Presence(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Set(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Whois(person) => wish(&dir, person.wish(|peer| Wish::Whois { peer }), is_json).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))
+}
+
+/// Has a wish carried out and prints what came of it.
+async fn wish(dir: &DataDir, wish: Wish, is_json: bool) -> Result<Exit, Fatal> {
+    ask(dir, Request::Wish { wish }, is_json).await
 }
 
 /// Has a request carried out and prints what came of it.

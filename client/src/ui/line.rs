@@ -1,6 +1,7 @@
 //! What a typed line means.
 
 use super::commands;
+use super::wish::Wish;
 
 /// What is typed, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) enum Command {
     Help,
     Peers,
     Path,
-    History { limit: usize },
+    History { limit: usize, is_open: bool },
     Search { query: String },
     Reply { which: String, text: String },
     Edit { which: String, text: String },
@@ -31,6 +32,7 @@ pub(super) enum Command {
     Code { code: Option<String> },
     Name { peer: String, name: String },
     Act(Act),
+    Wish(Wish),
     Quit,
 }
 
@@ -101,13 +103,7 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
             let code = rest.trim();
             Ok(Command::Code { code: (!code.is_empty()).then(|| code.to_owned()) })
         }
-        "history" => match rest.trim() {
-            "" => Ok(Command::History { limit: HISTORY_LIMIT }),
-            number => match number.parse() {
-                Ok(limit) if limit > 0 => Ok(Command::History { limit }),
-                _ => Err(usage()),
-            },
-        },
+        "history" => history(rest.trim()).ok_or_else(usage),
         "reply" => with_text(rest).map(|(which, text)| Command::Reply { which, text }).ok_or_else(usage),
         "edit" => with_text(rest).map(|(which, text)| Command::Edit { which, text }).ok_or_else(usage),
         "react" => with_text(rest)
@@ -139,6 +135,9 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
         "leave" => alone(Command::Act(Act::Leave)),
         "names" => alone(Command::Act(Act::Names)),
         "unsent" => alone(Command::Act(Act::Unsent)),
+        "whois" | "block" | "unblock" | "mute" | "unmute" | "presence" | "invisible" | "visible" | "set" => {
+            Wish::parse(spec.name, rest).map(Command::Wish).ok_or_else(usage)
+        }
         name => parse_act(name, rest.trim()).map(Command::Act).ok_or_else(usage),
     }
 }
@@ -155,6 +154,16 @@ fn parse_act(name: &str, rest: &str) -> Option<Act> {
         "cancel" => Act::Cancel { target: rest.to_owned() },
         _ => return None,
     })
+}
+
+/// How much of the past is wanted.
+fn history(rest: &str) -> Option<Command> {
+    let (number, is_open) = match rest.strip_suffix("all") {
+        Some(number) => (number.trim_end(), true),
+        None => (rest, false),
+    };
+    let limit = if number.is_empty() { HISTORY_LIMIT } else { number.parse().ok()? };
+    (limit > 0).then_some(Command::History { limit, is_open })
 }
 
 /// A word, and the text that follows it.
@@ -229,8 +238,13 @@ mod tests {
     #[test]
     fn commands_are_understood() {
         assert_eq!(command("/HELP"), Command::Help);
-        assert_eq!(command("/history"), Command::History { limit: HISTORY_LIMIT });
-        assert_eq!(command("/history  7 "), Command::History { limit: 7 });
+        let history = |limit, is_open| Command::History { limit, is_open };
+        assert_eq!(command("/history"), history(HISTORY_LIMIT, false));
+        assert_eq!(command("/history  7 "), history(7, false));
+        assert_eq!(command("/history all"), history(HISTORY_LIMIT, true));
+        assert_eq!(command("/history 7 all"), history(7, true));
+        let block = Wish::Block { peer: "Anna M".to_owned() };
+        assert_eq!(command("/block \"Anna M\""), Command::Wish(block));
         let message = |to: &str, text: &str| Command::Message { to: to.to_owned(), text: text.to_owned() };
         assert_eq!(command("/msg anna  hello  you"), message("anna", "hello  you"));
         assert_eq!(command("/msg \"Anna M\" hello"), message("Anna M", "hello"));
@@ -256,6 +270,10 @@ mod tests {
             "/room",
             "/invite",
             "/rooms x",
+            "/history all 7",
+            "/unblock",
+            "/presence",
+            "/visible now",
         ] {
             assert!(matches!(parse(wrong), Err(LineError::Usage(_))), "{wrong}");
         }
@@ -273,7 +291,8 @@ mod tests {
     #[test]
     fn every_command_of_the_table_is_understood() {
         for name in commands::names() {
-            let tries = ["", " anna", " 1", " anna hello"].map(|rest| parse(&format!("/{name}{rest}")));
+            let tries =
+                ["", " anna", " 1", " anna hello", " anna on"].map(|rest| parse(&format!("/{name}{rest}")));
             assert!(tries.iter().any(|line| matches!(line, Ok(Line::Command(_)))), "/{name}");
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
-use common::identity::PeerId;
+use common::identity::{Identity, PeerId};
 use quinn::AsyncUdpSocket;
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
@@ -22,9 +22,9 @@ use super::signals::Signals;
 use super::terminal::Restore;
 use super::{Exit, Fatal, plain, terminal, tui};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::engine::{Config, Engine};
+use crate::engine::{Choice, Config, Engine, Visibility};
 use crate::net::{self, Surroundings, TcpUse, links};
-use crate::store::Options;
+use crate::store::{Options, Store, StoreError};
 
 /// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
 pub(super) fn colour() -> Colour {
@@ -59,6 +59,9 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
+    if args.invisible {
+        hide(&dir, &identity).await.map_err(Fatal::failed)?;
+    }
     let links = bind(args.port)?;
     let (server, embedded) = match &args.server {
         Some(target) => (target.clone(), None),
@@ -98,6 +101,18 @@ async fn chat(args: &Args, is_terminal: bool) -> Result<Exit, Fatal> {
     let (inputs, out) = open_console(args, restore.as_ref())?;
     let front = if args.json { Front::Json(out) } else { Front::Lines(colour(), out) };
     Box::pin(app(front).run(events, inputs, signals, embedded)).await
+}
+
+/// Makes the user invisible before anything goes out.
+async fn hide(dir: &DataDir, identity: &Identity) -> Result<(), StoreError> {
+    let store = Store::open(&dir.database(), identity.peer_id()).await?;
+    let is_visible = Visibility::of(&store).await? == Visibility::Visible;
+    if is_visible {
+        let choice = Choice::Visibility(Visibility::Invisible { but: Vec::new() });
+        choice.keep(&store, net::unix_ms()).await?;
+    }
+    store.close().await;
+    Ok(())
 }
 
 /// Takes the terminal for the full screen.

@@ -14,6 +14,10 @@ impl Driver {
         if id == self.config.identity.peer_id() {
             return;
         }
+        if !self.door.may_talk(id) {
+            let reason = "you have shut them out, or are invisible to them".to_owned();
+            return self.emit(Event::Unreachable { peer: id, reason });
+        }
         let Server::Up(link) = &self.server else {
             let reason = "not connected to the server".to_owned();
             return self.emit(Event::Unreachable { peer: id, reason });
@@ -34,6 +38,9 @@ impl Driver {
 
     /// Dials `id` unless somebody is at it already, or will be.
     pub(super) fn seek(&mut self, now: Instant, id: PeerId) {
+        if !self.door.may_talk(id) {
+            return;
+        }
         let Some(peer) = self.peers.entry(now, id).filter(|_| matches!(self.server, Server::Up(_))) else {
             return;
         };
@@ -75,6 +82,9 @@ impl Driver {
         let Some(id) = self.socket.with_mux(|mux| mux.peer_at(incoming.remote_address())) else {
             return incoming.ignore();
         };
+        if !self.door.may_talk(id) {
+            return incoming.ignore();
+        }
         let Some(peer) = self.peers.entry(now, id) else { return incoming.ignore() };
         let is_dialling = peer.attempt.as_ref().is_some_and(|attempt| attempt.side == Side::Dialer);
         if is_dialling && peers::our_dial_stands(us, id) {

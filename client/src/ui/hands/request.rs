@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
+use crate::ui::wish::Wish;
 
 /// Longest request in bytes.
 pub(super) const MAX_REQUEST_LEN: usize = 1024 * 1024;
@@ -38,6 +39,11 @@ pub(in crate::ui) enum Request {
         owner: String,
         /// What is in it: a part, parents before their children.
         entries: Vec<Entry>,
+    },
+    /// Decides something about others, or tells what is decided and known.
+    Wish {
+        /// What.
+        wish: Wish,
     },
     /// Tells how things stand.
     Status,

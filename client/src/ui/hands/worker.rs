@@ -40,6 +40,7 @@ impl Worker {
             Request::Import { owner, entries } => {
                 import::import(self.store(), &owner, entries).await.map_err(failed)
             }
+            Request::Wish { wish } => self.grant(wish).await,
             Request::Status => self.status().await,
         };
         done.unwrap_or_else(|reply| reply)
@@ -134,19 +135,25 @@ impl Worker {
 
     /// Everybody who is known here.
     pub(in crate::ui) async fn people(&self) -> Result<Vec<Person>, EngineError> {
-        let nobody = |contact: Contact| Person { contact, online: false, connected: None::<Connected> };
         match self {
             Self::Running { engine, .. } => engine.people().await,
-            Self::Alone { store, .. } => Ok(store.contacts().await?.into_iter().map(nobody).collect()),
+            Self::Alone { store, .. } => {
+                let stances = store.stances().await?;
+                let alone = |contact: Contact| {
+                    let regard = stances.regard(contact.peer.as_bytes());
+                    Person { contact, online: false, connected: None::<Connected>, regard }
+                };
+                Ok(store.contacts().await?.into_iter().map(alone).collect())
+            }
         }
     }
 
-    async fn names(&self) -> Result<Names, Reply> {
+    pub(super) async fn names(&self) -> Result<Names, Reply> {
         Names::of(self.store()).await.map_err(failed)
     }
 }
 
-fn failed(error: impl Into<EngineError>) -> Reply {
+pub(super) fn failed(error: impl Into<EngineError>) -> Reply {
     Reply::failed(Exit::Failed, &error.into())
 }
 
