@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use client::engine::wire::{AimFrame, Candidates, CounterFrame, Hello, NatFrame, ToPeer};
-use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
+use client::log::wire::{Ack, Carry, Have, HeadsHash, Later, LogFrame, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
     Admit, CheckKey, Claim, Claimed, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby,
@@ -106,7 +106,8 @@ fn conversations(me: &Identity, other: PeerId) -> std::io::Result<()> {
         Content::Room(Act::Appoint(other, Role::Owner)),
     ];
     write("content", &contents.map(|content| [&[content.kind()], content.body().as_slice()].concat()))?;
-    let log: [LogFrame; 5] = [
+    let log: [LogFrame; 6] = [
+        Later { conversation }.into(),
         Carry { bytes: message }.into(),
         Ack { ids: ids.clone() }.into(),
         Want { ids: ids.clone() }.into(),

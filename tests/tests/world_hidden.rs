@@ -1,5 +1,7 @@
 //! Blocking, invisibility and presence in the simulated world: what the others see, and what goes over the wire.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

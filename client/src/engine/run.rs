@@ -384,6 +384,10 @@ impl Engine {
                 self.emit(Event::Error { message }).await;
             }
             ExchangeEvent::Typing { conversation, .. } => self.handle_typing(conversation, peer).await,
+            ExchangeEvent::Postponed { quota, .. } => {
+                let message = format!("more of {} is not taken now: {quota}", self.name_of(peer));
+                self.emit(Event::Error { message }).await;
+            }
             ExchangeEvent::Gap { missing, .. } => {
                 debug!(peer = %peer.short(), missing = missing.len(), "a message waits for earlier ones");
             }

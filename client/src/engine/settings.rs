@@ -1,7 +1,7 @@
 //! What the user can set: one table, which all front ends list and change. Values are kept in the store.
 
 use crate::log::exchange::READ_MARKS;
-use crate::store::{Store, StoreError};
+use crate::store::{DISK, Store, StoreError};
 
 /// Shown online to contacts of whom nothing else was said.
 pub(super) const PRESENCE: &Setting = &Setting {
@@ -31,6 +31,12 @@ pub const NOTICE: &Setting = &Setting {
     values: &["on", "off"],
     help: "a notice on the desktop then, where the terminal can show one",
 };
+const ROOM_ON_DISK: &Setting = &Setting {
+    name: "disk",
+    key: DISK,
+    values: &["16", "1", "2", "4", "8", "32", "64", "256", "1024"],
+    help: "GiB that the database may take; beyond, nothing of others is taken",
+};
 const READ: &Setting = &Setting {
     name: "read-marks",
     key: READ_MARKS,
@@ -39,7 +45,7 @@ const READ: &Setting = &Setting {
 };
 
 /// All settings, in the order in which they are listed.
-pub const SETTINGS: [&Setting; 5] = [READ, PRESENCE, STRANGERS, BELL, NOTICE];
+pub const SETTINGS: [&Setting; 6] = [READ, PRESENCE, STRANGERS, BELL, NOTICE, ROOM_ON_DISK];
 
 /// Something that the user can set.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,6 +119,12 @@ impl Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::DEFAULT_DISK;
+
+    #[test]
+    fn the_default_of_the_disk_is_that_of_the_store() {
+        assert_eq!(ROOM_ON_DISK.values[0], DEFAULT_DISK.to_string());
+    }
 
     #[test]
     fn names_and_values_are_known_in_any_case_and_others_are_explained() {

@@ -32,6 +32,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_rooms.sql"),
     include_str!("migrations/0004_stances.sql"),
+    include_str!("migrations/0005_quotas.sql"),
 ];
 
 /// Name of the setting that says whose database it is.

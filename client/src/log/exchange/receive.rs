@@ -1,6 +1,6 @@
 //! The half that reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use common::frame;
@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_UNKNOWN, MAX_WANTED_TOTAL, Note, Shared};
 use crate::log::ingest::{Invalid, Outcome};
-use crate::log::wire::{Ack, Have, LogFrame, MAX_IDS, Read, Refuse, RefuseReason, Summary, Typing, Want};
+use crate::log::wire::{
+    Ack, Have, Later, LogFrame, MAX_IDS, Read, Refuse, RefuseReason, Summary, Typing, Want,
+};
 use crate::log::{ConversationId, MessageId};
 use crate::store::{Ingested, MAX_WAITING, Point, State};
 
@@ -160,6 +162,7 @@ async fn take_in(
     exchange.store.reach(Point::Ack)?;
     let mut committed = Vec::new();
     let mut full = false;
+    let mut postponed = BTreeMap::new();
     for result in &results {
         let was_asked_for = asked.remove(&result.id);
         match &result.outcome {
@@ -182,8 +185,16 @@ async fn take_in(
                 }
             }
             Outcome::Invalid(invalid) => note(notes, Note::Refuse(result.id, RefuseReason::from(invalid)))?,
+            Outcome::Postponed(quota) => {
+                if let Some(conversation) = result.conversation {
+                    postponed.insert(conversation, *quota);
+                }
+            }
             Outcome::NoRoom => full = true,
         }
+    }
+    for (conversation, quota) in postponed {
+        note(notes, Note::Postpone(conversation, quota))?;
     }
     for ids in committed.chunks(MAX_IDS) {
         note(notes, Note::Ack(ids.to_vec()))?;
@@ -204,7 +215,7 @@ async fn announce(shared: &Shared<'_>, results: Vec<Ingested>) {
             Outcome::Invalid(invalid) => {
                 shared.tell(ExchangeEvent::Invalid { id, peer, invalid }).await;
             }
-            Outcome::Delivered | Outcome::Duplicate | Outcome::NoRoom => {}
+            Outcome::Delivered | Outcome::Duplicate | Outcome::Postponed(_) | Outcome::NoRoom => {}
         }
         for row in delivered {
             shared.tell(ExchangeEvent::Message(Box::new(row))).await;
@@ -227,6 +238,7 @@ fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
             LogFrame::Have(Have { conversation, ids }) => {
                 batch.notes.push(Note::Has(conversation, bounded(ids)?));
             }
+            LogFrame::Later(Later { conversation }) => batch.notes.push(Note::Suspend(conversation)),
             LogFrame::Read(Read { ids }) => batch.read.extend(bounded(ids)?),
             LogFrame::Typing(Typing { conversation }) => {
                 batch.typing.insert(conversation);

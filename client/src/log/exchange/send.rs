@@ -4,7 +4,7 @@ mod compare;
 
 pub use compare::READ_MARKS;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use common::frame::Message as _;
@@ -41,6 +41,8 @@ pub(super) struct Sender<'a> {
     syncing: Syncing,
     /// Conversations may have changed since the peer was told of them.
     has_news: bool,
+    /// Conversations of which there is no room for more here, as the peer was told.
+    postponed: BTreeSet<ConversationId>,
 }
 
 impl<'a> Sender<'a> {
@@ -56,6 +58,7 @@ impl<'a> Sender<'a> {
             unmarked: Vec::new(),
             syncing: Syncing::default(),
             has_news: false,
+            postponed: BTreeSet::new(),
         }
     }
 
@@ -92,6 +95,7 @@ impl<'a> Sender<'a> {
                 () = &mut summary, if was_news => {
                     self.has_news = false;
                     self.summarize(&mut writer).await?;
+                    self.ask_postponed(&mut writer).await?;
                 }
                 Ok(()) = read.changed() => self.tell_read(&mut writer).await?,
                 Ok(conversation) = typing.recv() => {
@@ -178,6 +182,8 @@ impl<'a> Sender<'a> {
                 Note::Settled(ids) => self.settle(&ids),
                 Note::Theirs(summaries) => self.compare(summaries, &mut out).await?,
                 Note::Has(conversation, known) => self.begin(conversation, known).await?,
+                Note::Postpone(conversation, quota) => self.postpone(conversation, quota, &mut out).await,
+                Note::Suspend(conversation) => self.suspend(conversation),
                 Note::Compare(conversation) => self.ask(conversation, &mut out).await?,
             }
         }

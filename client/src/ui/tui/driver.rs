@@ -129,7 +129,7 @@ impl Driver {
         for action in self.state.poll_actions() {
             match action {
                 Action::Input(_) if self.pending.len() >= MAX_PENDING => {
-                    screen::call("too much is waiting", true, true)?
+                    screen::call("too much is waiting", true, true)?;
                 }
                 Action::Input(input) => self.pending.push_back(input),
                 Action::Attention(text) => {
