@@ -101,8 +101,10 @@ fn people_are_blocked_and_muted_and_one_is_invisible() {
         assert_eq!(run(command(&dir).args(wrong)).0, Some(5), "{wrong:?}");
     }
     assert!(good(&dir, &["invisible"]).starts_with("* you are invisible to all"));
+    assert_eq!(events(&good(&dir, &["status", "--json"]))[0]["visible"], false);
 
-    let alice = setup.client("alice");
+    let mut alice = setup.client("alice");
+    alice.event("ready");
     good(&dir, &["visible"]);
     assert_eq!(bob.wait(|event| event["text"] == "kept")["event"], "message");
     alice.terminate();

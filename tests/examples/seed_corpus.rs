@@ -39,7 +39,6 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
     let admit = Admit { only: true, peers: vec![other] };
     let to_server: [ToServer; 11] = [
         Register { instance, features: vec!["x".to_owned()], admit: admit.clone() }.into(),
-        admit.into(),
         Connect { session, peer: other }.into(),
         End { session }.into(),
         Lobby { waiting: true, except: vec![other] }.into(),
@@ -49,6 +48,7 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
         Claim { number: 4, pake: pake.clone() }.into(),
         reply.clone().into(),
         Moved {}.into(),
+        admit.into(),
     ];
     write("to_server", &to_server.map(|frame| frame.to_bytes().to_vec()))?;
 
@@ -107,12 +107,12 @@ fn conversations(me: &Identity, other: PeerId) -> std::io::Result<()> {
     ];
     write("content", &contents.map(|content| [&[content.kind()], content.body().as_slice()].concat()))?;
     let log: [LogFrame; 6] = [
-        Later { conversation }.into(),
         Carry { bytes: message }.into(),
         Ack { ids: ids.clone() }.into(),
         Want { ids: ids.clone() }.into(),
         Summary { conversations: vec![(conversation, HeadsHash::of(ids.clone()))] }.into(),
         Have { conversation, ids }.into(),
+        Later { conversation }.into(),
     ];
     write("log_frame", &log.map(|frame| frame.to_bytes().to_vec()))
 }

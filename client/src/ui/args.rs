@@ -51,7 +51,8 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   whois {peer, name, given_name, own_name, first_met_ms, last_seen_ms, online, connected, words, via, remote, rtt_ms,
          blocked, muted, muted_until_ms, shown, rooms: [{conversation, name}]}           answers /whois
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
-  status {peer, running, server, contacts, connected, unsent}                            answers client status
+  blocked {messages}, in the place of messages that client history leaves out
+  status {peer, running, server, contacts, connected, unsent, visible}                            answers client status
 
 Exit codes:
   0  all is well

@@ -151,6 +151,8 @@ pub(super) enum Event<'a> {
         connected: usize,
         /// Messages that are not delivered yet, counted for each recipient.
         unsent: usize,
+        /// Whether this user is there for everybody.
+        visible: bool,
     },
     /// What `client rooms` lists.
     Rooms {

@@ -4,7 +4,7 @@ use common::identity::{Identity, PeerId};
 
 use super::import;
 use super::request::{Reply, Request};
-use crate::engine::{Connected, Engine, EngineError, Person, text_content};
+use crate::engine::{Connected, Engine, EngineError, Person, Visibility, text_content};
 use crate::log::ConversationId;
 use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
@@ -118,8 +118,10 @@ impl Worker {
         let me = self.store().me();
         let running =
             server.map_or_else(|| "no client runs".to_owned(), |server| format!("running, server {server}"));
+        let visible = Visibility::of(self.store()).await.map_err(failed)? == Visibility::Visible;
+        let hidden = if visible { "" } else { "\ninvisible" };
         let text = format!(
-            "key {me}\n{running}\n{} known, {connected} connected\n{unsent} not delivered yet",
+            "key {me}\n{running}\n{} known, {connected} connected\n{unsent} not delivered yet{hidden}",
             people.len()
         );
         let status = json::Event::Status {
@@ -129,6 +131,7 @@ impl Worker {
             contacts: people.len(),
             connected,
             unsent,
+            visible,
         };
         Ok(Reply::good(text, json::write(status, unix_ms())))
     }
