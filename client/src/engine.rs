@@ -3,6 +3,8 @@
 //! It joins the store, the network and one session per connected peer. Front ends know nothing below it; it knows
 //! nothing of terminals, pages and formats.
 
+mod attitude;
+mod choice;
 mod contacts;
 mod conversations;
 pub mod echo;
@@ -14,7 +16,9 @@ pub mod query;
 mod run;
 mod safety;
 mod session;
+pub mod settings;
 mod signals;
+mod whois;
 pub mod why;
 pub mod wire;
 
@@ -36,8 +40,11 @@ use crate::log::{Content, ConversationId, MessageId};
 use crate::net::{
     self, NameFailure, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels,
 };
-use crate::store::{Contact, MessageRow, Options, State, Store, StoreError};
+use crate::store::{Contact, MessageRow, Options, Regard, State, Store, StoreError};
+use settings::SettingError;
 
+pub use attitude::Attitude;
+pub use choice::{Choice, Visibility};
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
 use echo::Wish;
 pub use echo::{PingError, Pong};
@@ -47,6 +54,7 @@ pub use invites::{
 };
 pub use names::{FoundName, Pinning};
 pub use safety::{is_safety_number, safety_code, safety_number};
+pub use whois::Profile;
 pub use why::Why;
 
 /// Events that wait for a front end. One that does not read holds the engine up, never loses an event.
@@ -201,6 +209,8 @@ pub enum Event {
         /// Whether they are online.
         online: bool,
     },
+    /// The user has decided something, here or elsewhere.
+    Chosen(Choice),
     /// Something went wrong that the user should know.
     Error {
         /// What, in a sentence.
@@ -266,6 +276,15 @@ pub enum EngineError {
     /// A text has nothing in it.
     #[error("the message is empty")]
     Empty,
+    /// There is no such setting or value.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// One cannot decide so about oneself.
+    #[error("that is you")]
+    Yourself,
+    /// It would show this user to strangers.
+    #[error("you are invisible; /visible ends that")]
+    Invisible,
     /// Somebody else wrote it, or it is no text.
     #[error("only own texts can be changed")]
     NotYours,
@@ -282,6 +301,8 @@ pub struct Person {
     pub verified_ms: Option<u64>,
     /// Their connection, if there is one.
     pub connected: Option<Connected>,
+    /// How this user wants what they say to be treated.
+    pub regard: Regard,
 }
 
 /// A live connection, as front ends show it.
@@ -322,6 +343,7 @@ pub struct Engine {
     server: Option<ServerTarget>,
     /// Rung when there is a new link to follow.
     knocks: Arc<Notify>,
+    attitude: Arc<watch::Sender<Attitude>>,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -347,6 +369,10 @@ impl Engine {
             }
             _ => None,
         };
+        store.drop_ended((config.wall_clock)()).await?;
+        let attitude = Attitude::of(&store).await?;
+        let door = run::door(&store, &attitude).await?;
+        let attitude = Arc::new(watch::Sender::new(attitude));
         let mut tasks = JoinSet::new();
         let net_config = net::Config {
             identity: config.identity.clone(),
@@ -357,6 +383,7 @@ impl Engine {
             bind_extra: config.bind_extra,
             surroundings: config.surroundings,
             tcp: config.tcp,
+            door: door.clone(),
             seed: config.seed,
         };
         let (net, net_events) = Net::start(net_config, &mut tasks)?;
@@ -372,15 +399,11 @@ impl Engine {
             name: common::text::one_line(&config.name, common::text::MAX_NAME),
             wall_clock: config.wall_clock,
             typing: typing.clone(),
+            attitude: Arc::clone(&attitude),
         };
-        tasks.spawn(run::run(
-            context,
-            net_events,
-            live_sender,
-            server.clone(),
-            config.meet,
-            Arc::clone(&knocks),
-        ));
+        let begin =
+            run::Begin { server: server.clone(), meet: config.meet, door, knocks: Arc::clone(&knocks) };
+        tasks.spawn(run::run(context, net_events, live_sender, begin));
         let engine = Self {
             identity: config.identity,
             store,
@@ -391,6 +414,7 @@ impl Engine {
             typing,
             server,
             knocks,
+            attitude,
             tasks: Arc::new(Mutex::new(tasks)),
         };
         Ok((engine, event_queue))
@@ -425,12 +449,14 @@ impl Engine {
         let contacts = self.store.contacts().await?;
         let verified = self.store.verified().await?;
         let live = self.live.borrow().clone();
+        let stances = self.attitude.borrow().stances.clone();
         let person = |contact: Contact| {
             let known = live.get(&contact.peer).cloned().unwrap_or_default();
             let path = self.net.path(contact.peer);
             let connected = known.words.map(|words| Connected { words, path });
             let verified_ms = verified.get(&contact.peer).copied();
-            Person { online: known.online || connected.is_some(), connected, verified_ms, contact }
+            let regard = stances.regard(contact.peer.as_bytes());
+            Person { online: known.online || connected.is_some(), connected, verified_ms, contact, regard }
         };
         Ok(contacts.into_iter().map(person).collect())
     }
@@ -438,8 +464,9 @@ impl Engine {
     /// Waits in the lobby for somebody new.
     ///
     /// # Errors
-    /// [`EngineError`] if the store cannot be read.
+    /// [`EngineError`] if the store cannot be read, or this user is invisible.
     pub async fn meet(&self) -> Result<(), EngineError> {
+        self.must_be_visible()?;
         let known = self.store.contacts().await?.into_iter().map(|contact| contact.peer).collect();
         self.net.lobby(true, known).await;
         let _ = self.events.send(Event::Waiting).await;
@@ -448,14 +475,19 @@ impl Engine {
 
     /// Offers to meet whoever is told the code that comes as [`Event::Code`] (`docs/protocol.md` §8).
     pub async fn offer_code(&self) {
-        self.net.offer_code().await;
+        match self.must_be_visible() {
+            Ok(()) => self.net.offer_code().await,
+            Err(error) => drop(self.events.send(Event::Error { message: error.to_string() }).await),
+        }
     }
 
     /// Meets the one who offers `code`, as people type it.
     ///
     /// # Errors
     /// [`EngineError::Code`] if it is none; a slip that shows in the text does not use the code up.
+    /// [`EngineError::Invisible`].
     pub async fn claim_code(&self, code: &str) -> Result<(), EngineError> {
+        self.must_be_visible()?;
         let code: Code = code.parse()?;
         self.net.claim_code(code).await;
         Ok(())
@@ -501,6 +533,31 @@ impl Engine {
     pub async fn rename(&self, peer: PeerId, name: &str) -> Result<(), EngineError> {
         let name = common::text::one_line(name, common::text::MAX_NAME);
         Ok(self.store.rename(peer, &name).await?)
+    }
+
+    /// Decides something about others, durably; the network follows at once.
+    ///
+    /// # Errors
+    /// [`EngineError`]; nothing has changed then.
+    pub async fn choose(&self, choice: Choice) -> Result<(), EngineError> {
+        if choice.person() == Some(self.me()) {
+            return Err(EngineError::Yourself);
+        }
+        choice.keep(&self.store, (self.wall_clock)()).await?;
+        self.attitude.send_replace(Attitude::of(&self.store).await?);
+        // Without a front end there is nobody to tell.
+        let _ = self.events.send(Event::Chosen(choice)).await;
+        Ok(())
+    }
+
+    /// What this user has decided about others, as it is and as it becomes.
+    #[must_use]
+    pub fn attitude(&self) -> watch::Receiver<Attitude> {
+        self.attitude.subscribe()
+    }
+
+    fn must_be_visible(&self) -> Result<(), EngineError> {
+        if self.attitude.borrow().is_invisible() { Err(EngineError::Invisible) } else { Ok(()) }
     }
 
     /// Ends all tasks without taking leave of anybody, as if the process had been killed; what was committed stays.

@@ -7,6 +7,7 @@ mod carriers;
 mod change;
 mod clock;
 mod congestion;
+mod door;
 mod driver;
 mod handshake;
 mod insight;
@@ -44,6 +45,7 @@ use tokio::task::JoinSet;
 pub use change::Changes;
 pub(crate) use clock::now;
 pub use clock::unix_ms;
+pub use door::{Door, OpenTo};
 use driver::NameReply;
 pub use driver::{Acquaintance, NameAsk, NameFailure};
 pub use insight::Insight;
@@ -95,6 +97,8 @@ pub struct Config {
     pub surroundings: Surroundings,
     /// Whether TCP is used between peers.
     pub tcp: TcpUse,
+    /// Whom this client has to do with from the first packet on.
+    pub door: Door,
     /// Feeds all random choices that are not secrets' own.
     pub seed: u64,
 }
@@ -225,6 +229,7 @@ pub enum Event {
 
 enum Command {
     Watch(Vec<PeerId>),
+    Door(Door),
     Lobby { waiting: bool, except: Vec<PeerId> },
     Dial(PeerId),
     Seek(PeerId),
@@ -291,6 +296,11 @@ impl Net {
     /// Shows this client online to `peers`, wants to know when they are, and connects to those that are.
     pub async fn watch(&self, peers: Vec<PeerId>) {
         self.command(Command::Watch(peers)).await;
+    }
+
+    /// Says whom this client has to do with from now on, and who may find it. Connections to all others end.
+    pub async fn set_door(&self, door: Door) {
+        self.command(Command::Door(door)).await;
     }
 
     /// Waits in the lobby, or stops to; peers in `except` are not wanted there.

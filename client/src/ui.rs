@@ -31,6 +31,7 @@ mod terminal;
 mod time;
 mod tui;
 mod why;
+mod wish;
 mod words;
 
 use std::io::Write;

@@ -68,6 +68,49 @@ fn commands_go_through_the_running_client_or_do_it_alone() {
     bob.terminate();
 }
 
+/// What is decided is kept, beside a running client and alone.
+#[test]
+fn people_are_blocked_and_muted_and_one_is_invisible() {
+    let setup = Setup::new();
+    let [(mut alice, _), (mut bob, bob_key)] = setup.pair();
+    let dir = setup.dir("alice");
+    let block = events(&good(&dir, &["block", "bob", "--json"]));
+    assert_eq!(
+        (&block[0]["event"], &block[0]["peer"], &block[0]["on"]),
+        (&"block".into(), &bob_key, &true.into())
+    );
+    assert_eq!(alice.event("block")["on"], true, "the running client tells of it");
+    assert_eq!(bob.event("disconnected")["reason"], "left");
+    let whois = events(&good(&dir, &["whois", "bob", "--json"]));
+    assert_eq!((&whois[0]["blocked"], &whois[0]["connected"]), (&true.into(), &false.into()));
+    alice.type_line("/msg bob kept");
+    alice.wait(|event| event["message"].as_str().is_some_and(|text| text.starts_with("pending: you block")));
+    alice.terminate();
+
+    assert_eq!(good(&dir, &["block"]), "* blocked: bob\n");
+    good(&dir, &["unblock", &bob_key.as_str().unwrap()[..8]]);
+    let (code, _, errors) = run(command(&dir).args(["unblock", "bob"]));
+    assert!(code == Some(5) && errors.contains("is not blocked"), "{errors}");
+    good(&dir, &["mute", "bob", "2h"]);
+    let muted = events(&good(&dir, &["whois", "bob", "--json"]));
+    assert!(muted[0]["muted_until_ms"].as_u64().is_some(), "{muted:?}");
+    assert!(good(&dir, &["set", "bell", "off"]).contains("bell is off"));
+    let settings = events(&good(&dir, &["set", "bell", "--json"]));
+    assert_eq!(settings[0]["settings"][0]["value"], "off");
+    for wrong in [["set", "bell", "loud"], ["set", "colour", "on"], ["mute", "nobody", "2h"]] {
+        assert_eq!(run(command(&dir).args(wrong)).0, Some(5), "{wrong:?}");
+    }
+    assert!(good(&dir, &["invisible"]).starts_with("* you are invisible to all"));
+    assert_eq!(events(&good(&dir, &["status", "--json"]))[0]["visible"], false);
+
+    let mut alice = setup.client("alice");
+    alice.event("ready");
+    good(&dir, &["visible"]);
+    assert_eq!(bob.wait(|event| event["text"] == "kept")["event"], "message");
+    alice.terminate();
+    bob.terminate();
+}
+
 #[test]
 fn what_cannot_be_done_is_said_with_its_exit_code() {
     let setup = Setup::new();

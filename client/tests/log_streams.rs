@@ -284,3 +284,47 @@ async fn death_at_every_durable_step_loses_and_doubles_nothing() {
         }
     }
 }
+
+/// `docs/protocol.md` §7.5: what there is no room for waits with its author, holds up nothing, and comes once there is, on
+/// the same stream.
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_comes_once_there_is() {
+    const COUNT: u64 = exchange::MAX_IN_FLIGHT as u64 + 100;
+
+    let (mut a, b) = (Side::new(1).await, Side::new(2).await);
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    a.store.set_setting("disk", "0").await.unwrap();
+    let writes = (0..COUNT).map(|n| say(&b.store, &b.identity, a.peer(), n));
+    for row in tokio::task::unconstrained(futures_util::future::join_all(writes)).await {
+        row.unwrap();
+    }
+    let (one, two) = duplex(10_000);
+    let ((ra, wa), (rb, wb)) = (split(one), split(two));
+    let (first, second) = (a.exchange(b.peer()), b.exchange(a.peer()));
+    let story = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(a.history(conversation).await, []);
+        assert_eq!(b.store.unsent(10_000).await.unwrap().len() as u64, COUNT);
+        say(&a.store, &a.identity, b.peer(), 0).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(b.history(conversation).await.len() as u64, COUNT + 1, "the other way is open");
+        a.store.set_setting("disk", "16").await.unwrap();
+        say(&a.store, &a.identity, b.peer(), 1).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    };
+    tokio::select! {
+        () = story => {}
+        ended = async { tokio::join!(exchange::run(first, ra, wa), exchange::run(second, rb, wb)) } => {
+            panic!("a stream ended by itself: {ended:?}")
+        }
+    }
+    let (mine, theirs) = (a.history(conversation).await, b.history(conversation).await);
+    assert_eq!(mine.len() as u64, COUNT + 2);
+    assert!(mine.iter().map(|row| row.order).eq(theirs.iter().map(|row| row.order)));
+    assert!(b.store.unsent(1).await.unwrap().is_empty());
+    let mut told = 0;
+    while let Ok(event) = a.seen.try_recv() {
+        told += usize::from(matches!(event, ExchangeEvent::Postponed { .. }));
+    }
+    assert_eq!(told, 1, "told once");
+}

@@ -186,6 +186,12 @@ impl Meetings {
         Self { me, asked: None, running: BTreeMap::new() }
     }
 
+    /// Whether anything was begun that has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.asked.is_some() || !self.running.is_empty()
+    }
+
     /// Asks the server for a place to offer `secret` at.
     pub fn offer(&mut self, secret: Secret) -> Outcome {
         if self.asked.is_some() || self.running.len() >= MAX_MEETINGS {

@@ -67,6 +67,21 @@ pub struct Register {
     /// Names of optional features that the client has.
     #[serde(default)]
     pub features: Vec<String>,
+    /// Who may find it from the first moment on.
+    #[serde(default)]
+    pub admit: Admit,
+}
+
+/// Who may find this client; replaces what was said before. To all others the server is as if the client were not
+/// registered (`docs/protocol.md` §4.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// Whether `peers` are the only ones who may; otherwise they are the only ones who may not.
+    #[serde(default)]
+    pub only: bool,
+    /// At most [`MAX_WATCHED`] keys.
+    #[serde(default)]
+    pub peers: Vec<PeerId>,
 }
 
 /// Asks to be introduced to `peer`. Relayed packets of `session` may follow at once.
@@ -374,6 +389,8 @@ messages! {
         DropName(DropName) = 25,
         /// See [`FindName`].
         FindName(FindName) = 26,
+        /// See [`Admit`].
+        Admit(Admit) = 32,
     }
 }
 
@@ -414,12 +431,17 @@ mod tests {
     #[test]
     fn largest_frames_fit() {
         let peers = vec![Identity::from_seed([1; 32]).peer_id(); MAX_WATCHED];
-        let watch = ToServer::from(Watch { peers });
+        let watch = ToServer::from(Watch { peers: peers.clone() });
         let peer = Identity::from_seed([1; 32]).peer_id();
         let name = NamedPeer { name: "x".repeat(crate::names::MAX_BYTES), peer, listed: true };
         let names = ToClient::from(Names { ask: u32::MAX, verdict: 0, names: vec![name; MAX_FOUND_NAMES] });
         assert!(names.to_bytes().len() <= MAX_FRAME_LEN);
-        assert!(watch.to_bytes().len() <= MAX_FRAME_LEN);
-        assert_eq!(take(&mut watch.to_bytes().into()).unwrap(), Some(watch));
+        let admit = Admit { only: true, peers };
+        let features = vec!["a feature".to_owned(); 8];
+        let register = Register { instance: InstanceId(u64::MAX), features, admit: admit.clone() };
+        for frame in [watch, admit.into(), register.into()] {
+            assert!(frame.to_bytes().len() <= MAX_FRAME_LEN);
+            assert_eq!(take(&mut frame.to_bytes().into()).unwrap(), Some(frame));
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod bucket;
 mod codes;
+mod door;
 mod early;
 mod lobby;
 mod names;
@@ -153,6 +154,7 @@ struct Link {
     frames: Bucket,
     bytes: Bucket,
     relay: Bucket,
+    door: door::Door,
 }
 
 impl Conn {
@@ -227,6 +229,7 @@ impl Core {
             frames: Bucket::full(now, frame_rate(&self.limits)),
             bytes: Bucket::full(now, CONTROL_BYTES),
             relay: Bucket::full(now, relay_rate(&self.limits)),
+            door: door::Door::default(),
         }));
     }
 
@@ -280,10 +283,7 @@ impl Core {
         let (peer, registered) = (link.peer, link.instance.is_some());
         match frame {
             ToServer::Register(_) if registered => Err(Broken("a second Register".to_owned())),
-            ToServer::Register(register) => {
-                self.register(conn, peer, &register);
-                Ok(())
-            }
+            ToServer::Register(register) => self.register(conn, peer, register),
             _ if !registered => Err(Broken("the first frame has to be Register".to_owned())),
             ToServer::Connect(connect) => {
                 self.connect(now, conn, &connect);
@@ -301,6 +301,7 @@ impl Core {
                 Ok(())
             }
             ToServer::Watch(watch) => self.watch(peer, watch),
+            ToServer::Admit(admit) => self.admit(conn, admit),
             ToServer::Moved(_) => Ok(()),
             ToServer::Mapped(Mapped { addr }) => {
                 if let Some(entry) = self.conns.get_mut(&conn) {
@@ -318,7 +319,8 @@ impl Core {
         }
     }
 
-    fn register(&mut self, conn: ConnId, peer: PeerId, register: &Register) {
+    fn register(&mut self, conn: ConnId, peer: PeerId, register: Register) -> Result<(), Broken> {
+        let door = door::Door::new(register.admit)?;
         if let Some(older) = self.by_peer.insert(peer, conn) {
             self.drop_client(older);
             self.forget(older);
@@ -327,6 +329,7 @@ impl Core {
         }
         if let Some(link) = self.link_mut(conn) {
             link.instance = Some(register.instance);
+            link.door = door;
         }
         self.presence.register(peer, register.instance);
         self.stats.registrations += 1;
@@ -335,11 +338,15 @@ impl Core {
         let probes = self.probes.clone();
         let features = if self.limits.max_names > 0 { vec![NAMES_FEATURE.to_owned()] } else { Vec::new() };
         self.send(conn, Welcome { observed, probes, features });
+        Ok(())
     }
 
     fn connect(&mut self, now: Instant, conn: ConnId, connect: &Connect) {
         let session = connect.session;
-        let opened = match self.by_peer.get(&connect.peer) {
+        let asker = self.link_mut(conn).map(|link| link.peer);
+        let is_there =
+            |asked: &&ConnId| asker.is_some_and(|asker| door::lets_in(&self.conns, **asked, asker));
+        let opened = match self.by_peer.get(&connect.peer).filter(is_there) {
             None => Err(FailedReason::Offline),
             Some(&asked) => {
                 self.sessions.open(session, conn, asked, self.limits.max_sessions).map(|ended| (asked, ended))
@@ -389,8 +396,11 @@ impl Core {
 
     fn lobby_frame(&mut self, conn: ConnId, peer: PeerId, frame: LobbyFrame) {
         if frame.waiting {
-            let (sessions, limits) = (&self.sessions, &self.limits);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let (sessions, limits, conns) = (&self.sessions, &self.limits, &self.conns);
+            let may = |pair: &Pair| {
+                sessions.has_room(pair.later, pair.earlier, limits.max_sessions)
+                    && door::may_meet(conns, pair)
+            };
             if let Some(pair) = self.lobby.enter(conn, peer, frame.except, limits.max_lobby, may) {
                 self.pair(&pair);
             }
@@ -403,8 +413,11 @@ impl Core {
     /// Gives the places that got free to those who wait for one.
     fn admit_to_lobby(&mut self) {
         loop {
-            let (sessions, limits) = (&self.sessions, &self.limits);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, limits.max_sessions);
+            let (sessions, limits, conns) = (&self.sessions, &self.limits, &self.conns);
+            let may = |pair: &Pair| {
+                sessions.has_room(pair.later, pair.earlier, limits.max_sessions)
+                    && door::may_meet(conns, pair)
+            };
             let Some(pair) = self.lobby.admit(limits.max_lobby, may) else { return };
             self.pair(&pair);
         }
@@ -413,8 +426,9 @@ impl Core {
     /// Looks again for partners of those who wait in the lobby and of whom a session has ended.
     fn retry_lobby(&mut self, conns: impl IntoIterator<Item = ConnId>) {
         for conn in conns {
-            let (sessions, max) = (&self.sessions, self.limits.max_sessions);
-            let may = |pair: &Pair| sessions.has_room(pair.later, pair.earlier, max);
+            let (sessions, max, conns) = (&self.sessions, self.limits.max_sessions, &self.conns);
+            let may =
+                |pair: &Pair| sessions.has_room(pair.later, pair.earlier, max) && door::may_meet(conns, pair);
             if let Some(pair) = self.lobby.retry(conn, may) {
                 self.pair(&pair);
             }

@@ -9,7 +9,7 @@ mod support;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::control::{ALPN, InstanceId, Register, ToServer};
+use common::control::{ALPN, Admit, InstanceId, Register, ToServer};
 use common::frame::Message;
 use common::identity::{Identity, PeerId};
 use quinn::{Endpoint, TransportConfig};
@@ -56,7 +56,7 @@ async fn idle_clients_are_small() {
         let connection =
             endpoint.connect_with(config, addr, &common::tls::server_name(key)).unwrap().await.unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        let register = Register { instance: InstanceId(1), features: Vec::new() };
+        let register = Register { instance: InstanceId(1), features: Vec::new(), admit: Admit::default() };
         send.write_all(&ToServer::from(register).to_bytes()).await.unwrap();
         recv.read_chunk(usize::MAX, true).await.unwrap().unwrap();
         clients.push((connection, send, recv));

@@ -10,12 +10,12 @@ use client::engine::wire::{
     Sought, ToPeer,
 };
 use client::engine::{Goal, Link, LinkSecret};
-use client::log::wire::{Ack, Carry, Have, HeadsHash, LogFrame, Summary, Want};
+use client::log::wire::{Ack, Carry, Have, HeadsHash, Later, LogFrame, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
-    CheckKey, Claim, Claimed, Connect, DropName, End, Failed, FailedReason, FindName, InstanceId, Introduce,
-    Lobby, Mapped, Moved, NamedPeer, Names, NoOffer, Observed, Offer, Offered, Presence, Register, Reply,
-    SessionId, TakeName, ToClient, ToServer, Watch, Welcome,
+    Admit, CheckKey, Claim, Claimed, Connect, DropName, End, Failed, FailedReason, FindName, InstanceId,
+    Introduce, Lobby, Mapped, Moved, NamedPeer, Names, NoOffer, Observed, Offer, Offered, Presence, Register,
+    Reply, SessionId, TakeName, ToClient, ToServer, Watch, Welcome,
 };
 use common::frame::Message as _;
 use common::identity::{Identity, PeerId};
@@ -43,8 +43,9 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
     let (session, instance) = (SessionId(7), InstanceId(9));
     let (pake, proof) = (vec![7; 33], vec![8; 32]);
     let reply = Reply { number: 4, peer: other, pake: pake.clone(), proof };
-    let to_server: [ToServer; 13] = [
-        Register { instance, features: vec!["x".to_owned()] }.into(),
+    let admit = Admit { only: true, peers: vec![other] };
+    let to_server: [ToServer; 14] = [
+        Register { instance, features: vec!["x".to_owned()], admit: admit.clone() }.into(),
         Connect { session, peer: other }.into(),
         End { session }.into(),
         Lobby { waiting: true, except: vec![other] }.into(),
@@ -57,6 +58,7 @@ fn control(me: &Identity, other: PeerId, addr: SocketAddr) -> std::io::Result<()
         TakeName { ask: 1, name: "anna".to_owned(), listed: true }.into(),
         DropName { ask: 2, name: "anna".to_owned() }.into(),
         FindName { ask: 3, text: "ann".to_owned(), begins: true }.into(),
+        admit.into(),
     ];
     write("to_server", &to_server.map(|frame| frame.to_bytes().to_vec()))?;
 
@@ -142,12 +144,13 @@ fn conversations(me: &Identity, other: PeerId) -> std::io::Result<()> {
         Content::Room(Act::Appoint(other, Role::Owner)),
     ];
     write("content", &contents.map(|content| [&[content.kind()], content.body().as_slice()].concat()))?;
-    let log: [LogFrame; 5] = [
+    let log: [LogFrame; 6] = [
         Carry { bytes: message }.into(),
         Ack { ids: ids.clone() }.into(),
         Want { ids: ids.clone() }.into(),
         Summary { conversations: vec![(conversation, HeadsHash::of(ids.clone()))] }.into(),
         Have { conversation, ids }.into(),
+        Later { conversation }.into(),
     ];
     write("log_frame", &log.map(|frame| frame.to_bytes().to_vec()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::net::netcheck::{self, Kind, MeasureLifetime, Report};
-use client::net::{self, BindExtra, Net, ServerTarget, Surroundings, TcpUse};
+use client::net::{self, BindExtra, Door, Net, ServerTarget, Surroundings, TcpUse};
 use common::control::InstanceId;
 use common::identity::Identity;
 use common::traversal::nat::{Allocation, Choice, Class, Mapping, PortRange};
@@ -149,6 +149,7 @@ async fn mapping_with(stun: Vec<String>) -> Mapping {
         bind_extra: BindExtra(Arc::new(move |_: SocketAddr| Ok(binding.bind(host, 0)))),
         surroundings: Surroundings { stun, ..Surroundings::default() },
         tcp: TcpUse::Never,
+        door: Door::default(),
         seed: 1,
     };
     let mut tasks = JoinSet::new();

@@ -6,7 +6,7 @@ use super::{Engine, EngineError};
 use crate::log::exchange::READ_MARKS;
 use crate::log::message::DisplayOrder;
 use crate::log::{Act, Content, ConversationId, MAX_TEXT_LEN, MessageId, Reaction, Role, Standing, Text};
-use crate::store::{Contact, HistoryRow, MessageRow, Selection, Unsent};
+use crate::store::{Contact, HistoryRow, MessageRow, Regard, Selection, Stance, Unsent};
 
 /// What a user wants to say: the text, what it answers, whom it mentions.
 pub type Draft = Text;
@@ -38,6 +38,8 @@ pub struct Member {
     pub standing: Standing,
     /// Whether they are connected.
     pub connected: bool,
+    /// How this user wants what they say to be treated.
+    pub regard: Regard,
 }
 
 /// A conversation, as lists show it.
@@ -53,6 +55,8 @@ pub struct ConversationInfo {
     pub unread: usize,
     /// The last message in everybody's order.
     pub newest: Option<MessageRow>,
+    /// How this user wants what is said in it to be treated.
+    pub regard: Regard,
 }
 
 impl ConversationInfo {
@@ -70,14 +74,18 @@ impl Engine {
         ConversationId::direct(self.me(), peer)
     }
 
-    /// All conversations, those with the newest messages first.
+    /// All conversations, those with the newest messages first, but for direct ones with people who are blocked.
     ///
     /// # Errors
     /// [`EngineError`] if the store cannot be read; so with all methods here that only read.
     pub async fn conversations(&self) -> Result<Vec<ConversationInfo>, EngineError> {
         let contacts = self.store.contacts().await?;
         let mut list = Vec::new();
+        let stances = self.attitude.borrow().stances.clone();
         for conversation in self.store.conversations().await? {
+            if conversation.other(self.me()).is_some_and(|other| stances.has(Stance::Blocked, other)) {
+                continue;
+            }
             list.push(self.describe(conversation, &contacts).await?);
         }
         list.sort_by_key(|info: &ConversationInfo| {
@@ -106,12 +114,17 @@ impl Engine {
             let contact = contacts.iter().find(|contact| contact.peer == peer);
             contact.map_or_else(|| peer.short(), Contact::name)
         };
+        let stances = self.attitude.borrow().stances.clone();
         let id = conversation.id;
         let newest = self.history(id, None, 1).await?.into_iter().find_map(|row| match row {
             HistoryRow::Message(message) => Some(*message),
             HistoryRow::Gap { .. } => None,
         });
         let other = conversation.other(me);
+        let regard = match other {
+            Some(other) => stances.regard(other.as_bytes()),
+            None => stances.regard(id.as_bytes()),
+        };
         let (title, kind) = match (conversation.room, other) {
             (None, other) => {
                 let other = other.unwrap_or(me);
@@ -125,13 +138,14 @@ impl Engine {
                     name: name(peer),
                     standing,
                     connected: is_connected(peer),
+                    regard: stances.regard(peer.as_bytes()),
                 };
                 let members: Vec<_> = conversation.members.iter().map(member).collect();
                 let standing = members.iter().find(|member| member.peer == me).map(|member| member.standing);
                 (room.name, Kind::Room { topic: room.topic, members, standing })
             }
         };
-        Ok(ConversationInfo { id, kind, title, unread: conversation.unread, newest })
+        Ok(ConversationInfo { id, kind, title, unread: conversation.unread, newest, regard })
     }
 
     /// The newest `limit` lines of a conversation before `before`, oldest first, with edits, deletions and reactions

@@ -22,11 +22,13 @@ use super::introductions::Introductions;
 use super::invites::LAST_SERVER;
 use super::session::{self, Inbox, Labelled, Report, SessionNumber};
 use super::wire::ToPeer;
-use super::{Event, Live, LivePeers, mesh, route_setting};
+use super::{Attitude, Event, Live, LivePeers, mesh, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
-use crate::net::{self, Link, Net, Route, ServerTarget, Via};
-use crate::store::{Awaited, Contact, Meeting, MessageRow, State, Store, StoreError};
+use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
+use crate::store::{Awaited, Contact, Meeting, MessageRow, Regard, State, Store, StoreError};
+pub(super) use watching::door;
+use watching::{neighbours, stance_ends};
 
 /// Frames that wait for a peer; what is beyond is lost, and said again or not needed.
 const MAX_FRAMES: usize = 16;
@@ -53,6 +55,19 @@ pub(super) struct Context {
     pub(super) name: String,
     pub(super) wall_clock: fn() -> u64,
     pub(super) typing: broadcast::Sender<ConversationId>,
+    pub(super) attitude: Arc<watch::Sender<Attitude>>,
+}
+
+/// How the engine begins.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) server: Option<ServerTarget>,
+    /// Waits in the lobby although there are contacts.
+    pub(super) meet: bool,
+    /// What the network was told.
+    pub(super) door: Door,
+    /// Rung when there is a new link to follow.
+    pub(super) knocks: Arc<Notify>,
 }
 
 struct Session {
@@ -80,6 +95,8 @@ struct Engine {
     contacts: Contacts,
     /// Members of rooms to whom this client keeps connected.
     neighbours: BTreeSet<PeerId>,
+    /// What the network was told.
+    door: Door,
     /// How often people were looked for.
     sought: usize,
     /// With whom the lobby or a code paired us last.
@@ -99,12 +116,11 @@ pub(super) async fn run(
     context: Context,
     mut net_events: mpsc::Receiver<net::Event>,
     live: watch::Sender<LivePeers>,
-    server: Option<ServerTarget>,
-    meet: bool,
-    knocks: Arc<Notify>,
+    Begin { server, meet, door, knocks }: Begin,
 ) {
     let (reports, mut report_queue) = mpsc::channel(QUEUE_LEN);
     let mut newest = context.store.newest();
+    let mut attitude = context.attitude.subscribe();
     let mut engine = Engine {
         context,
         live,
@@ -113,6 +129,7 @@ pub(super) async fn run(
         numbers: 0,
         contacts: Contacts::default(),
         neighbours: BTreeSet::new(),
+        door,
         sought: 0,
         paired: None,
         told_full: false,
@@ -133,6 +150,8 @@ pub(super) async fn run(
                 None => return,
             },
             Ok(()) = newest.changed() => engine.show_arrived().await,
+            Ok(()) = attitude.changed() => engine.handle_attitude().await,
+            () = stance_ends(&engine.context) => engine.end_stances().await,
             _ = seek.tick() => engine.seek().await,
             () = knocks.notified() => engine.look_for_inviters().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
@@ -152,10 +171,12 @@ impl Engine {
         let contacts = self.context.store.contacts().await?;
         self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
-        self.neighbours = self.find_neighbours().await?;
+        self.neighbours = neighbours(&self.context.store).await?;
         self.watch().await;
         let is_expected = !self.context.store.joins().await?.is_empty();
-        if self.server.is_some() && (meet || (self.contacts.is_empty() && !is_expected)) {
+        let may_announce = self.context.attitude.borrow().may_announce();
+        let is_alone = self.contacts.is_empty() && !is_expected;
+        if may_announce && self.server.is_some() && (meet || is_alone) {
             self.context.net.lobby(true, self.contacts.to_vec()).await;
             self.emit(Event::Waiting).await;
         }
@@ -196,6 +217,7 @@ impl Engine {
             net::Event::Code(news) => {
                 if let code::News::Met { peer, dial } = news {
                     self.paired = Some(peer);
+                    self.open_door().await;
                     if dial {
                         self.context.net.dial(peer).await;
                     }
@@ -209,30 +231,9 @@ impl Engine {
         }
     }
 
-    /// Shows us to the members of our rooms and to our contacts.
-    async fn watch(&self) {
-        let members = self.neighbours.iter().take(MAX_NEIGHBOURS);
-        let mut watched: Vec<_> = members.copied().collect();
-        watched.extend(self.contacts.to_vec().into_iter().filter(|peer| !self.neighbours.contains(peer)));
-        self.context.net.watch(watched).await;
-    }
-
-    /// To whom our rooms want us to be connected.
-    async fn find_neighbours(&self) -> Result<BTreeSet<PeerId>, StoreError> {
-        let me = self.context.store.me();
-        let mut neighbours = BTreeSet::new();
-        for room in self.context.store.conversations().await?.into_iter().filter(|c| c.room.is_some()) {
-            let members: Vec<_> = room.members.iter().map(|(peer, _)| *peer).collect();
-            if members.contains(&me) {
-                neighbours.extend(mesh::neighbours(room.id, me, &members));
-            }
-        }
-        Ok(neighbours)
-    }
-
     /// Somebody has come to a room or gone.
     async fn update_neighbours(&mut self) {
-        match self.find_neighbours().await {
+        match neighbours(&self.context.store).await {
             Ok(neighbours) if neighbours != self.neighbours => {
                 self.neighbours = neighbours;
                 self.watch().await;
@@ -253,7 +254,7 @@ impl Engine {
         };
         let is_sought = |awaited: &Awaited| {
             let is_near = awaited.is_direct || self.neighbours.contains(&awaited.peer);
-            is_near && !self.sessions.contains_key(&awaited.peer)
+            is_near && self.door.may_talk(awaited.peer) && !self.sessions.contains_key(&awaited.peer)
         };
         let away: Vec<_> = waiting.into_iter().filter(is_sought).collect();
         let first = self.sought * MAX_SOUGHT.1 % away.len().max(1);
@@ -490,6 +491,10 @@ impl Engine {
                 self.emit(Event::Error { message }).await;
             }
             ExchangeEvent::Typing { conversation, .. } => self.handle_typing(conversation, peer).await,
+            ExchangeEvent::Postponed { quota, .. } => {
+                let message = format!("more of {} is not taken now: {quota}", self.name_of(peer));
+                self.emit(Event::Error { message }).await;
+            }
             ExchangeEvent::Gap { missing, .. } => {
                 debug!(peer = %peer.short(), missing = missing.len(), "a message waits for earlier ones");
             }
@@ -530,6 +535,7 @@ impl Engine {
             return;
         }
         let is_event = matches!(message.content, Content::Room(_));
+        let is_hidden = message.regard == Regard::Hidden;
         let by = message.author;
         let is_invitation = message.content == Content::Room(Act::Add(self.context.store.me()));
         let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
@@ -539,6 +545,7 @@ impl Engine {
             self.emit(Event::Changed { conversation, message: None }).await;
         }
         if is_invitation
+            && !is_hidden
             && let Ok(Some(room)) = self.context.store.conversation(conversation).await
             && room.members.contains(&(self.context.store.me(), Standing::Invited))
         {
@@ -562,3 +569,5 @@ impl Engine {
         }
     }
 }
+
+mod watching;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::id::{ConversationId, MessageId};
-use super::ingest::Invalid;
+use super::ingest::{Invalid, Quota};
 use super::wire::{HeadsHash, MAX_FRAME_LEN, RefuseReason};
 use crate::store::{MessageRow, State, Store, StoreError};
 
@@ -91,6 +91,15 @@ pub enum ExchangeEvent {
         conversation: ConversationId,
         /// Who.
         peer: PeerId,
+    },
+    /// There is no room for what the peer hands over; it was told so.
+    Postponed {
+        /// Where.
+        conversation: ConversationId,
+        /// Who handed it over.
+        peer: PeerId,
+        /// What is used up.
+        quota: Quota,
     },
     /// The peer handed over something that can never be part of a conversation; it was told so.
     Invalid {
@@ -171,6 +180,10 @@ enum Note {
     Theirs(Vec<(ConversationId, HeadsHash)>),
     /// What the peer has of a conversation, and wants more of.
     Has(ConversationId, Vec<MessageId>),
+    /// There is no room for more of this conversation here.
+    Postpone(ConversationId, Quota),
+    /// The peer has no room for more of this conversation.
+    Suspend(ConversationId),
     /// Something is missing of this conversation here, and it is not known what.
     Compare(ConversationId),
 }

@@ -36,8 +36,29 @@ pub enum Outcome {
     Duplicate,
     /// It can never be part of the conversation.
     Invalid(Invalid),
+    /// There is no room for it now; it may be offered again later. Nothing was kept.
+    Postponed(Quota),
     /// It would have to wait, and who handed it in has as many messages waiting as are allowed. Nothing was kept.
     NoRoom,
+}
+
+/// What is used up (`docs/protocol.md` §7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Quota {
+    /// What somebody may write who was never answered.
+    #[error(
+        "they have written as much as somebody may who was never answered; the rest comes once you answer"
+    )]
+    Unanswered,
+    /// What is kept of a room before its invitation is accepted.
+    #[error("as much of the room is kept as may be before its invitation is accepted; the rest comes then")]
+    Unaccepted,
+    /// What is kept of all that nobody asked for.
+    #[error("strangers have written as much as they may together; answer, accept or leave what is there")]
+    Strangers,
+    /// What the user lets the database grow to.
+    #[error("the database is as large as you let it get; /set disk changes that")]
+    Disk,
 }
 
 /// Why a message can never be part of a conversation. All of them are its author's or its bearer's fault.

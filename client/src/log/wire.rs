@@ -141,6 +141,13 @@ pub struct Typing {
     pub conversation: ConversationId,
 }
 
+/// The sender of this frame has no room for more of a conversation now. It will ask with [`Have`] once it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Later {
+    /// Which.
+    pub conversation: ConversationId,
+}
+
 messages! {
     /// Between two peers, in both directions.
     pub enum LogFrame (max MAX_FRAME_LEN) {
@@ -160,6 +167,8 @@ messages! {
         Read(Read) = 7,
         /// See [`Typing`].
         Typing(Typing) = 8,
+        /// See [`Later`].
+        Later(Later) = 16,
     }
 }
 

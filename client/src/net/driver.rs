@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::code::{Meetings, Outcome};
 use common::control::{
-    self, Connect, End, Failed, FailedReason, Introduce, Lobby, Observed, Presence, Register, SessionId,
-    ToClient, Watch,
+    self, Admit, Connect, End, Failed, FailedReason, Introduce, Lobby, Observed, Presence, Register,
+    SessionId, ToClient, Watch,
 };
 use common::identity::PeerId;
 use common::stun::check::Side;
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
+use super::door::Door;
 use super::handshake::{self, Credentials, Progress, Reporter, Step};
 use super::mux::{Introduction, Via};
 use super::news::News;
@@ -123,6 +124,8 @@ pub(crate) async fn run(
         socket: Arc::clone(&socket),
         peers: Peers::default(),
         watched: Vec::new(),
+        door: config.door.clone(),
+        told: Admit::default(),
         lobby: None,
         server_failures: 0,
         registered_at: None,
@@ -200,6 +203,9 @@ struct Driver {
     /// The user's STUN servers.
     stun: watch::Receiver<Vec<SocketAddr>>,
     watched: Vec<PeerId>,
+    door: Door,
+    /// What the server was told of it.
+    told: Admit,
     lobby: Option<LobbyWish>,
     attempts: u64,
     /// When the server may be asked for introductions of connected peers again.
@@ -339,12 +345,11 @@ impl Driver {
 
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Watch(peers) => {
-                self.watched = peers;
-                self.send_watch();
-            }
+            Command::Watch(peers) => self.set_watched(peers),
+            Command::Door(door) => self.set_door(now, door),
             Command::Lobby { waiting, except } => {
                 self.lobby = waiting.then_some(LobbyWish { except, paired: None });
+                self.tell_door();
                 self.send_lobby();
             }
             Command::Dial(peer) => self.dial(now, peer),
@@ -396,7 +401,7 @@ impl Driver {
 
     fn send_lobby(&self) {
         if let Server::Up(link) = &self.server {
-            let except = self.lobby.iter().flat_map(|wish| &wish.except);
+            let except = self.door.shut_to.iter().chain(self.lobby.iter().flat_map(|wish| &wish.except));
             let except = except.take(control::MAX_WATCHED).copied().collect();
             link.send(Lobby { waiting: self.lobby.is_some(), except });
         }
@@ -426,6 +431,7 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
 mod acquaint;
 mod connections;
 mod control_link;
+mod door;
 mod insight;
 mod names;
 mod roaming;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::address::canonical;
-use common::control::{InstanceId, Register, Welcome, close};
+use common::control::{Admit, InstanceId, Register, Welcome, close};
 use common::identity::Identity;
 use common::traversal::may_check;
 use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
@@ -149,7 +149,12 @@ impl<'a> Caller<'a> {
             socket: Arc::clone(&self.socket),
             identity: self.identity.clone(),
             target: self.target.clone(),
-            register: Register { instance: InstanceId(rand::random()), features: Vec::new() },
+            register: Register {
+                instance: InstanceId(rand::random()),
+                features: Vec::new(),
+                // Nobody is to find it.
+                admit: Admit { only: true, peers: Vec::new() },
+            },
             tunnels: self.config.tunnels.clone(),
             inbox: self.inbox.clone(),
         }

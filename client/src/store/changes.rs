@@ -1,4 +1,5 @@
-//! Edits, deletions and reactions, applied to what is shown. The log keeps the originals.
+//! Edits, deletions and reactions, applied to what is shown; signs that the blocked set are not shown. The log keeps the
+//! originals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,7 @@ use rusqlite::{Connection, params};
 use super::error::StoreError;
 use super::history::{MessageRow, VISIBLE};
 use super::sql::{limit, rows, signed};
+use super::stances::UNBLOCKED;
 use crate::log::{Content, MessageId, Reaction};
 
 /// Changes of one message that are applied: the first in everybody's order.
@@ -32,10 +34,11 @@ pub(super) fn apply(conn: &Connection, row: &mut MessageRow) -> Result<(), Store
     let query = conn.prepare_cached(&format!(
         "SELECT m.signed FROM changes c JOIN messages m ON m.row = c.message
          JOIN conversations v ON v.row = m.conversation
-         WHERE c.target = ?1 AND v.id = ?2 AND {VISIBLE} ORDER BY m.depth, m.label_ms, m.id LIMIT ?3"
+         WHERE c.target = ?1 AND v.id = ?2 AND {VISIBLE} AND (m.author = ?4 OR {UNBLOCKED}) ORDER BY m.depth, m.label_ms, m.id LIMIT ?3"
     ))?;
     let id = row.id();
-    let params = params![id.as_bytes(), row.conversation.as_bytes(), limit(MAX_CHANGES)];
+    let author = row.author;
+    let params = params![id.as_bytes(), row.conversation.as_bytes(), limit(MAX_CHANGES), author.as_bytes()];
     let found: Vec<Vec<u8>> = rows(query, params, |row| row.get(0))?;
     let mut reactions: BTreeMap<String, BTreeSet<PeerId>> = BTreeMap::new();
     for bytes in found {

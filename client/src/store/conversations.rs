@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::StoreError;
 use super::rooms::standing;
 use super::sql::{conversation_id, limit, message_id, peer, rows, run, uint};
+use super::stances::LOUD;
 use crate::log::{ConversationId, Head, MessageId, Standing};
 
 /// `conversations.kind` of a direct conversation.
@@ -23,7 +24,8 @@ pub struct Conversation {
     pub room: Option<RoomNames>,
     /// Who belongs to it, ascending; this user among them, unless put out.
     pub members: Vec<(PeerId, Standing)>,
-    /// Texts of others that were not read here; counted up to [`MAX_UNREAD`].
+    /// Texts of others that were not read here, but for those of the blocked and the muted; counted up to
+    /// [`MAX_UNREAD`].
     pub unread: usize,
 }
 
@@ -100,13 +102,13 @@ pub(super) fn list(
     me: PeerId,
     only: Option<ConversationId>,
 ) -> Result<Vec<Conversation>, StoreError> {
-    let query = conn.prepare_cached(
+    let query = conn.prepare_cached(&format!(
         "SELECT c.row, c.id, c.kind, r.name, r.topic, (SELECT count(*) FROM (
             SELECT 1 FROM messages m WHERE m.conversation = c.row AND m.kind = 1 AND m.row > c.read_row
-            AND m.author <> ?1 LIMIT ?2))
+            AND m.author <> ?1 AND {LOUD} LIMIT ?2))
          FROM conversations c LEFT JOIN rooms r ON r.conversation = c.row
-         WHERE ?3 IS NULL OR c.id = ?3 ORDER BY c.row",
-    )?;
+         WHERE ?3 IS NULL OR c.id = ?3 ORDER BY c.row"
+    ))?;
     let only = only.map(|id| *id.as_bytes());
     let found = rows(query, params![me.as_bytes(), limit(MAX_UNREAD), only], |row| {
         let room: Option<RoomNames> = match row.get(2)? {

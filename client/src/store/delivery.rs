@@ -140,7 +140,11 @@ fn cancel(conn: &Connection, me: PeerId, id: MessageId) -> Result<(), StoreError
          WHERE m.row < ?1 GROUP BY m.conversation, m.author",
         params![row],
     )?;
+    let count =
+        "UPDATE conversations SET bytes = bytes - (SELECT length(signed) FROM messages WHERE row = ?1)
+         WHERE row = (SELECT conversation FROM messages WHERE row = ?1)";
     for delete in [
+        count,
         "DELETE FROM outbox WHERE message = ?1",
         "DELETE FROM edges WHERE child = ?1",
         "DELETE FROM heads WHERE message = ?1",

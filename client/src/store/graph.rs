@@ -178,6 +178,8 @@ pub(super) fn insert(
         parents.push(found);
     }
     run(conn, "INSERT INTO heads (conversation, message) VALUES (?1, ?2)", params![conversation, row])?;
+    let len = i64::try_from(message.bytes().len()).unwrap_or(i64::MAX);
+    run(conn, "UPDATE conversations SET bytes = bytes + ?2 WHERE row = ?1", params![conversation, len])?;
     move_tips(conn, conversation, content.author, row, &parents)?;
     if let Some(target) = message.content().target() {
         let insert = "INSERT INTO changes (target, message) VALUES (?1, ?2)";

@@ -9,6 +9,7 @@ use super::conversations;
 use super::error::StoreError;
 use super::outbox::{self, State};
 use super::sql::{int, limit, peer, rows, signed, uint};
+use super::stances::{self, Regard};
 use crate::log::{Content, ConversationId, DisplayOrder, MessageId, SignedMessage};
 
 /// One message, as user interfaces show it.
@@ -32,6 +33,8 @@ pub struct MessageRow {
     pub marks: Marks,
     /// How far it got towards each recipient; empty unless this user wrote it.
     pub states: Vec<(PeerId, State)>,
+    /// How this user wants it to be treated.
+    pub regard: Regard,
 }
 
 impl MessageRow {
@@ -104,6 +107,9 @@ impl Raw {
         let states = if own { outbox::states(conn, self.row)? } else { Vec::new() };
         let mut row = shown(message, uint(self.row), self.received_ms, own, states);
         changes::apply(conn, &mut row)?;
+        if !own {
+            row.regard = stances::regard(conn, row.author, row.conversation)?;
+        }
         Ok(row)
     }
 }
@@ -126,6 +132,7 @@ pub(super) fn shown(
         content: message.into_content(),
         marks: Marks::default(),
         states,
+        regard: Regard::default(),
     }
 }
 

@@ -11,10 +11,11 @@ use super::error::StoreError;
 use super::graph::{self, SqlGraph};
 use super::history::{MessageRow, shown};
 use super::outbox::{self, State};
+use super::quota::Quotas;
 use super::rooms::{self, ROOM};
 use super::sql::uint;
 use super::walk;
-use crate::log::ingest::{Invalid, Outcome, ingest};
+use crate::log::ingest::{Graph, Invalid, Outcome, ingest};
 use crate::log::{Act, Content, ConversationId, Message, MessageId, SignedMessage};
 
 /// Rooms that are kept although this user does not belong to them: invitations that are not whole yet, and rooms that
@@ -116,10 +117,11 @@ pub(super) fn take_in(
     received_ms: u64,
 ) -> Result<Vec<Ingested>, StoreError> {
     let mut results = Vec::with_capacity(messages.len());
+    let mut quotas = Quotas::new(conn, me)?;
     for Checked { id, message } in messages {
         let conversation = message.as_ref().ok().map(|message| message.message().conversation);
         let taken = match message {
-            Ok(message) => take_one(conn, me, bearer, message, received_ms)?,
+            Ok(message) => take_one(conn, me, bearer, message, received_ms, &mut quotas)?,
             Err(invalid) => Err(invalid),
         };
         results.push(match taken {
@@ -140,7 +142,13 @@ fn take_one(
     bearer: PeerId,
     message: SignedMessage,
     received_ms: u64,
+    quotas: &mut Quotas,
 ) -> Result<Taken, StoreError> {
+    let postponed = |quota| Ok(Ok((Outcome::Postponed(quota), Vec::new())));
+    let is_new = conversations::row(conn, message.message().conversation)?.is_none();
+    if is_new && let Some(quota) = quotas.full(conn)? {
+        return postponed(quota);
+    }
     let Some(conversation) = find_or_make(conn, me, bearer, &message)? else {
         return Ok(Err(Invalid::UnknownConversation));
     };
@@ -148,6 +156,11 @@ fn take_one(
         return Ok(Err(invalid));
     }
     let mut graph = SqlGraph { conn, conversation, bearer, received_ms };
+    if let Some(quota) = quotas.exceeded(conn, conversation)?
+        && graph.find(message.id())?.is_none()
+    {
+        return postponed(quota);
+    }
     let taken = ingest(&mut graph, message)?;
     let mut delivered = Vec::with_capacity(taken.delivered.len());
     for message in taken.delivered {

@@ -32,6 +32,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_rooms.sql"),
     include_str!("migrations/0004_meeting.sql"),
+    include_str!("migrations/0005_stances.sql"),
+    include_str!("migrations/0006_quotas.sql"),
 ];
 
 /// Name of the setting that says whose database it is.

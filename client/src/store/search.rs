@@ -12,6 +12,7 @@ use super::changes;
 use super::error::StoreError;
 use super::history::{self, MessageRow};
 use super::sql::{int, limit, rows, run, signed};
+use super::stances::UNBLOCKED;
 use crate::date::DAY_MS;
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};
 
@@ -53,7 +54,7 @@ pub struct Search {
 }
 
 impl Store {
-    /// Messages of all conversations, those that arrived last first.
+    /// Messages of all conversations, those that arrived last first; of the blocked only if they are asked for as authors.
     ///
     /// # Errors
     /// See [`Store::outbox`].
@@ -66,9 +67,11 @@ impl Store {
 /// Messages that `search` asks for, those that arrived last first.
 pub(super) fn find(conn: &Connection, me: PeerId, search: &Search) -> Result<Vec<MessageRow>, StoreError> {
     let Some(expression) = expression(search) else { return Ok(Vec::new()) };
+    // Who asks for somebody by name means them.
+    let condition = if search.authors.is_empty() { UNBLOCKED } else { "true" };
     let query = conn.prepare_cached(&format!(
         "SELECT {} FROM search s JOIN messages m ON m.row = s.rowid
-         WHERE search MATCH ?1 AND s.rowid < ?2 AND m.label_ms >= ?3 AND m.label_ms < ?4
+         WHERE search MATCH ?1 AND s.rowid < ?2 AND m.label_ms >= ?3 AND m.label_ms < ?4 AND {condition}
          ORDER BY s.rowid DESC LIMIT ?5",
         history::COLUMNS
     ))?;

@@ -5,6 +5,7 @@ mod delivery;
 mod events;
 mod meeting;
 mod messages;
+mod people;
 mod ping;
 mod rooms;
 mod roster;
@@ -30,7 +31,7 @@ use super::{Exit, Fatal};
 use crate::engine::{Engine, Event};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{self, ServerTarget, Via};
-use crate::store::Search;
+use crate::store::{Regard, Search};
 use delivery::Delivery;
 use ping::Pinging;
 
@@ -278,7 +279,9 @@ impl App {
                 for person in &people {
                     self.names.set(person.contact.peer, &person.contact.name());
                 }
-                let first = people.first().map(|person| person.contact.peer);
+                self.say_manner().await?;
+                let is_open = |person: &&crate::engine::Person| person.regard != Regard::Hidden;
+                let first = people.iter().find(is_open).map(|person| person.contact.peer);
                 self.show_roster(people).await?;
                 if let Some(peer) = first {
                     self.turn(Some(Current { peer, is_chosen: false })).await?;

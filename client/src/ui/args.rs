@@ -1,6 +1,7 @@
 //! The command line.
 
 mod commands;
+mod people;
 
 use std::path::PathBuf;
 
@@ -41,12 +42,18 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   ready {peer, server, carrier: udp|tls|websocket|http}
   connected {peer, name, words}
   path {peer, via: relay|udp|tcp|lan, remote, rtt_ms}
-  message {conversation, from, id, text, sent_ms}
+  message {conversation, from, id, text, sent_ms}, with quiet: true if its author or room is muted
   state {id, peer, state: pending|sent|refused|delivered|read}
   disconnected {peer, reason}                  error {message}          info {message}
   peers {people: [{peer, name, online, connected, verified, words, via, remote, rtt_ms}]}          answers /peers
-  history {peer, messages: [{…message, received_ms, states}], waiting, missing}          answers /history
+  history {peer or conversation, messages: [{…message, received_ms, states}], blocked, waiting, missing}
+                                                                                         answers /history
   found {messages: [{…message, received_ms, states}]}                                    answers /search
+  block {peer, on}          mute {peer or conversation, on, until_ms}          shown {peer, on}
+  visibility {visible, seen_by}          setting {name, value}
+  settings {settings: [{name, value, values, help}]}                                     answers /set
+  whois {peer, name, given_name, own_name, first_met_ms, last_seen_ms, online, connected, words, via, remote, rtt_ms,
+         blocked, muted, muted_until_ms, shown, rooms: [{conversation, name}]}           answers /whois
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
   why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
@@ -57,7 +64,8 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   revoked {id}                                 following {peer, expires_ms}      joined, admitted {peer, conversation}
   names {names: [{name, peer, listed, was}]}   answers /find, client name      impostor {peer, name, known}
   safety {peer, number, words, verified, verified_ms}                                    answers /verify
-  status {peer, running, server, contacts, connected, unsent}                            answers client status
+  blocked {messages}, in the place of messages that client history leaves out
+  status {peer, running, server, contacts, connected, unsent, visible}                   answers client status
   netcheck {server, network, stun, addresses, ipv6, port_mapping, meaning, before}       answers client netcheck
 
 Exit codes:
@@ -97,6 +105,10 @@ pub(super) struct Args {
     /// Wait for somebody new, although there are contacts
     #[arg(long, env = "HOBNOB_MEET", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) meet: bool,
+
+    /// Be there for nobody, until /visible or `client visible`
+    #[arg(long, env = "HOBNOB_INVISIBLE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) invisible: bool,
 
     /// Local UDP port [default: any]
     #[arg(

@@ -22,8 +22,9 @@ use common::identity::PeerId;
 
 use super::args::{Args, Subcommand};
 use super::hands::{Hand, Reply, Request};
-use super::meeting::Wish;
+use super::meeting::Wish as Meeting;
 use super::names::Names;
+use super::wish::Wish;
 use super::{Exit, Fatal};
 use crate::data_dir::DataDir;
 use crate::log::ConversationId;
@@ -57,18 +58,34 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             Subcommand::Why(options) => why::run(args, options, &dir).await,
             Subcommand::Ping(options) => ping::run(args, options, &dir).await,
             Subcommand::Invite(options) => meeting::invite(&dir, options, is_json).await,
-            Subcommand::Invites => ask(&dir, Request::Meeting(Wish::Links), is_json).await,
+            Subcommand::Invites => ask(&dir, Request::Meeting(Meeting::Links), is_json).await,
             Subcommand::Revoke(options) => {
-                ask(&dir, Request::Meeting(Wish::Revoke { id: options.id.clone() }), is_json).await
+                ask(&dir, Request::Meeting(Meeting::Revoke { id: options.id.clone() }), is_json).await
             }
             Subcommand::Name(name) => ask(&dir, Request::Meeting(meeting::name(name)), is_json).await,
             Subcommand::VerifyContact(options) => meeting::verify(&dir, options, is_json).await,
             // May become a chat, which has a runtime of its own.
             Subcommand::Join(_) => Ok(Exit::Good),
             Subcommand::Netcheck(options) => netcheck::run(args, options).await,
+            Subcommand::Block(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Unblock(person) => {
+                wish(&dir, person.wish(|peer| Wish::Unblock { peer }), is_json).await
+            }
+            Subcommand::Mute(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Unmute(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Invisible(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Visible => wish(&dir, Wish::Visible, is_json).await,
+            Subcommand::Presence(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Set(options) => wish(&dir, options.into(), is_json).await,
+            Subcommand::Whois(person) => wish(&dir, person.wish(|peer| Wish::Whois { peer }), is_json).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,
         }
     }))
+}
+
+/// Has a wish carried out and prints what came of it.
+async fn wish(dir: &DataDir, wish: Wish, is_json: bool) -> Result<Exit, Fatal> {
+    ask(dir, Request::Wish { wish }, is_json).await
 }
 
 /// Has a request carried out and prints what came of it.

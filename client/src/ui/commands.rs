@@ -37,7 +37,12 @@ const COMMANDS: &[Spec] = &[
     spec("path", Arg::None, "/path", "how each connected person is reached"),
     spec("why", Arg::Person, "/why [NAME]", "how somebody is connected, and why not better"),
     spec("ping", Arg::Person, "/ping [NAME] [N]", "N round trips to somebody, and the path of each"),
-    spec("history", Arg::Free, "/history [N]", "the last N messages with whom you talk to"),
+    spec(
+        "history",
+        Arg::Free,
+        "/history [N] [all]",
+        "the last N messages; all: those of the blocked as well",
+    ),
     spec(
         "search",
         Arg::Free,
@@ -76,6 +81,25 @@ const COMMANDS: &[Spec] = &[
     spec("meet", Arg::None, "/meet", "wait for somebody new"),
     spec("code", Arg::Free, "/code [CODE]", "a code to say to somebody, or the one they said to you"),
     spec("name", Arg::Person, "/name PEER [NEWNAME]", "your own name for somebody; none: theirs"),
+    spec("whois", Arg::Person, "/whois PEER", "what is known of somebody"),
+    spec("block", Arg::Person, "/block [PEER]", "to them you are offline for ever; none: whom you block"),
+    spec("unblock", Arg::Person, "/unblock PEER", "have to do with them again"),
+    spec(
+        "mute",
+        Arg::Conversation,
+        "/mute [WHO] [TIME]",
+        "no bell, no unread mark; TIME is 30m, 2h, 3d; none: who is",
+    ),
+    spec("unmute", Arg::Conversation, "/unmute WHO", "be called again"),
+    spec("presence", Arg::Person, "/presence PEER [off]", "they see when you are online, or not any more"),
+    spec(
+        "invisible",
+        Arg::Person,
+        "/invisible [PEERS]",
+        "be there for nobody, or for these alone; what you write waits",
+    ),
+    spec("visible", Arg::None, "/visible", "be there again"),
+    spec("set", Arg::Free, "/set [NAME [VALUE]]", "the settings, or a new value for one"),
     spec("quit", Arg::None, "/quit", "end; so do Ctrl-D and Ctrl-C").or(&["q", "exit"]),
 ];
 
@@ -109,7 +133,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// What the command line has for each command, or why it needs nothing.
-    const PARITY: [(&str, Result<&str, &str>); 35] = [
+    const PARITY: [(&str, Result<&str, &str>); 44] = [
         ("help", Ok("help")),
         ("peers", Ok("contacts")),
         ("path", Err("a path belongs to a connection that lasts")),
@@ -144,6 +168,15 @@ mod tests {
         ("meet", Err("is the flag --meet of a client that stays")),
         ("code", Err("both people wait while they say it")),
         ("name", Ok("rename")),
+        ("whois", Ok("whois")),
+        ("block", Ok("block")),
+        ("unblock", Ok("unblock")),
+        ("mute", Ok("mute")),
+        ("unmute", Ok("unmute")),
+        ("presence", Ok("presence")),
+        ("invisible", Ok("invisible")),
+        ("visible", Ok("visible")),
+        ("set", Ok("set")),
         ("quit", Err("a command ends by itself")),
     ];
 

@@ -9,6 +9,7 @@ mod line;
 mod request;
 mod serve;
 mod socket;
+mod wish;
 mod worker;
 
 use std::io;

@@ -2,6 +2,8 @@
 //!
 //! Texts are as their authors wrote them, escaped as JSON demands.
 
+mod people;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -18,7 +20,7 @@ use super::ping::{Reply, Tally};
 use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, ConversationId, MessageId, Role};
 use crate::net::PathChange;
-use crate::store::{HistoryRow, MessageRow, State};
+use crate::store::{HistoryRow, MessageRow, Regard, State};
 use why::Why;
 
 /// A line: the event, its name under `event`, and when it was written.
@@ -89,9 +91,12 @@ pub(super) enum Event<'a> {
         people: Vec<Peer<'a>>,
     },
     History {
-        #[serde(serialize_with = "text")]
-        peer: PeerId,
+        #[serde(flatten)]
+        place: Place,
         messages: Vec<Past<'a>>,
+        /// Messages of the blocked that are left out.
+        #[serde(skip_serializing_if = "is_zero")]
+        blocked: u64,
         /// Messages that are kept back because earlier ones are missing.
         waiting: u64,
         /// How many are missing.
@@ -131,6 +136,41 @@ pub(super) enum Event<'a> {
         waiting: u64,
         missing: u64,
     },
+    /// Messages of the blocked that are left out.
+    Blocked {
+        messages: usize,
+    },
+    Block {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        on: bool,
+    },
+    Mute {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conversation: Option<String>,
+        on: bool,
+        until_ms: Option<u64>,
+    },
+    /// Whether somebody may see when this user is online.
+    Shown {
+        #[serde(serialize_with = "text")]
+        peer: PeerId,
+        on: bool,
+    },
+    Visibility {
+        visible: bool,
+        seen_by: Vec<String>,
+    },
+    Setting {
+        name: &'a str,
+        value: &'a str,
+    },
+    Settings {
+        settings: Vec<people::Value<'a>>,
+    },
+    Whois(Box<people::Whois>),
     Status {
         #[serde(serialize_with = "text")]
         peer: PeerId,
@@ -144,6 +184,8 @@ pub(super) enum Event<'a> {
         connected: usize,
         /// Messages that are not delivered yet, counted for each recipient.
         unsent: usize,
+        /// Whether this user is there for everybody.
+        visible: bool,
     },
     /// What `client netcheck` found.
     Netcheck(&'a Netcheck),
@@ -242,12 +284,34 @@ pub(super) struct Message<'a> {
     edited: bool,
     #[serde(skip_serializing_if = "is_false")]
     deleted: bool,
+    /// Its author or its room is muted.
+    #[serde(skip_serializing_if = "is_false")]
+    quiet: bool,
     /// Who set which sign.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     reactions: BTreeMap<&'a str, Vec<String>>,
     /// What happened to the room.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     room: Option<RoomEvent<'a>>,
+}
+
+/// Whose past: a person's or a room's.
+#[derive(Debug, Serialize)]
+pub(super) struct Place {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation: Option<String>,
+}
+
+impl Place {
+    fn of_person(peer: PeerId) -> Self {
+        Self { peer: Some(peer.to_string()), conversation: None }
+    }
+
+    fn of_room(room: ConversationId) -> Self {
+        Self { peer: None, conversation: Some(room.to_string()) }
+    }
 }
 
 /// A change of a room.
@@ -286,6 +350,11 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// A message of the past, with what is known of it by now.
 #[derive(Debug, Serialize)]
 pub(super) struct Past<'a> {
@@ -313,6 +382,10 @@ pub(super) struct Peer<'a> {
     words: Option<&'a str>,
     #[serde(flatten)]
     way: Way,
+    #[serde(skip_serializing_if = "is_false")]
+    blocked: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    muted: bool,
 }
 
 fn text<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -344,6 +417,7 @@ impl<'a> From<&'a MessageRow> for Message<'a> {
             mentions,
             edited: row.marks.edited,
             deleted: row.marks.deleted,
+            quiet: row.regard == Regard::Quiet,
             reactions: row.marks.reactions.iter().map(by).collect(),
             room: RoomEvent::of(&row.content),
             conversation: row.conversation,
@@ -374,6 +448,8 @@ impl<'a> From<&'a Person> for Peer<'a> {
             verified: person.verified_ms.is_some(),
             words: live.map(|live| live.words.as_str()),
             way: live.and_then(|live| live.path.as_ref()).map(Way::of).unwrap_or_default(),
+            blocked: person.regard == Regard::Hidden,
+            muted: person.regard == Regard::Quiet,
         }
     }
 }
@@ -411,7 +487,11 @@ pub(super) fn line(news: &News, at: u64) -> String {
             [] => one(Event::Info { message: "nobody is connected" }),
             paths => paths.iter().map(|change| one(path(change))).collect(),
         },
-        News::History { peer, rows, is_recent: false } => one(history(*peer, rows)),
+        News::History { peer, rows, is_recent: false } => one(history(Place::of_person(*peer), rows)),
+        News::RoomHistory { room, rows } => one(history(Place::of_room(*room), rows)),
+        News::Chosen(choice) => one(people::choice(choice)),
+        News::Settings(settings) => one(people::settings(settings)),
+        News::Whois(profile) => one(Event::Whois(Box::new(profile.as_ref().into()))),
         News::Found { found, .. } => {
             one(Event::Found { messages: found.iter().map(|found| (&found.message).into()).collect() })
         }
@@ -433,9 +513,12 @@ pub(super) fn line(news: &News, at: u64) -> String {
             one(Event::Invited { conversation: *conversation, name, from: *by })
         }
         // The events `state` and `message` tell the same.
-        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } | News::Qr { .. } => {
-            String::new()
-        }
+        News::Manner(_)
+        | News::Roster(_)
+        | News::Rooms(_)
+        | News::Turned { .. }
+        | News::Page { .. }
+        | News::Qr { .. } => String::new(),
         News::Waiting { .. } | News::Unconfirmed { .. } | News::Delivered { .. } | News::History { .. } => {
             String::new()
         }
@@ -473,15 +556,30 @@ fn path(change: &PathChange) -> Event<'static> {
     Event::Path(Path { peer: change.peer, way: Way::of(change) })
 }
 
-fn history(peer: PeerId, rows: &[HistoryRow]) -> Event<'_> {
-    let (mut messages, mut gap) = (Vec::with_capacity(rows.len()), (0, 0));
+/// Lines of `client history --json`; what stands together of the blocked is one.
+pub(super) fn history_lines(rows: &[HistoryRow], now: u64) -> String {
+    let groups = rows.chunk_by(|one, next| is_hidden(one) && is_hidden(next));
+    let line = |group: &[HistoryRow]| match group {
+        [first, ..] if is_hidden(first) => write(Event::Blocked { messages: group.len() }, now),
+        group => group.iter().map(|row| history_line(row, now)).collect(),
+    };
+    groups.map(line).collect()
+}
+
+fn is_hidden(row: &HistoryRow) -> bool {
+    matches!(row, HistoryRow::Message(message) if message.regard == Regard::Hidden)
+}
+
+fn history(place: Place, rows: &[HistoryRow]) -> Event<'_> {
+    let (mut messages, mut gap, mut blocked) = (Vec::with_capacity(rows.len()), (0, 0), 0);
     for row in rows {
         match row {
+            row if is_hidden(row) => blocked += 1,
             HistoryRow::Message(message) => messages.push(message.as_ref().into()),
             HistoryRow::Gap { waiting, missing } => gap = (*waiting, *missing),
         }
     }
-    Event::History { peer, messages, waiting: gap.0, missing: gap.1 }
+    Event::History { place, messages, blocked, waiting: gap.0, missing: gap.1 }
 }
 
 /// An event as a line, with its line break.

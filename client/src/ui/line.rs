@@ -1,7 +1,8 @@
 //! What a typed line means.
 
 use super::commands;
-use super::meeting::{self, Wish};
+use super::meeting;
+use super::wish::Wish;
 
 /// What is typed, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(super) enum Command {
     Path,
     Why { name: String },
     Ping { name: String, count: u64 },
-    History { limit: usize },
+    History { limit: usize, is_open: bool },
     Search { query: String },
     Reply { which: String, text: String },
     Edit { which: String, text: String },
@@ -35,6 +36,7 @@ pub(super) enum Command {
     Name { peer: String, name: String },
     Act(Act),
     Wish(Wish),
+    Meeting(meeting::Wish),
     Quit,
 }
 
@@ -98,7 +100,7 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
     };
     let usage = || LineError::Usage(spec.usage);
     if let Some(wish) = meeting::parse(spec.name, rest) {
-        return wish.map(Command::Wish).ok_or_else(usage);
+        return wish.map(Command::Meeting).ok_or_else(usage);
     }
     let alone = |command: Command| if rest.trim().is_empty() { Ok(command) } else { Err(usage()) };
     match spec.name {
@@ -113,13 +115,7 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
         }
         "why" => Ok(Command::Why { name: unquote(rest.trim()).to_owned() }),
         "ping" => ping(rest.trim()).ok_or_else(usage),
-        "history" => match rest.trim() {
-            "" => Ok(Command::History { limit: HISTORY_LIMIT }),
-            number => match number.parse() {
-                Ok(limit) if limit > 0 => Ok(Command::History { limit }),
-                _ => Err(usage()),
-            },
-        },
+        "history" => history(rest.trim()).ok_or_else(usage),
         "reply" => with_text(rest).map(|(which, text)| Command::Reply { which, text }).ok_or_else(usage),
         "edit" => with_text(rest).map(|(which, text)| Command::Edit { which, text }).ok_or_else(usage),
         "react" => with_text(rest)
@@ -151,6 +147,9 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
         "leave" => alone(Command::Act(Act::Leave)),
         "names" => alone(Command::Act(Act::Names)),
         "unsent" => alone(Command::Act(Act::Unsent)),
+        "whois" | "block" | "unblock" | "mute" | "unmute" | "presence" | "invisible" | "visible" | "set" => {
+            Wish::parse(spec.name, rest).map(Command::Wish).ok_or_else(usage)
+        }
         name => parse_act(name, rest.trim()).map(Command::Act).ok_or_else(usage),
     }
 }
@@ -178,6 +177,16 @@ fn parse_act(name: &str, rest: &str) -> Option<Act> {
         "cancel" => Act::Cancel { target: rest.to_owned() },
         _ => return None,
     })
+}
+
+/// How much of the past is wanted.
+fn history(rest: &str) -> Option<Command> {
+    let (number, is_open) = match rest.strip_suffix("all") {
+        Some(number) => (number.trim_end(), true),
+        None => (rest, false),
+    };
+    let limit = if number.is_empty() { HISTORY_LIMIT } else { number.parse().ok()? };
+    (limit > 0).then_some(Command::History { limit, is_open })
 }
 
 /// A word, and the text that follows it.
@@ -252,8 +261,13 @@ mod tests {
     #[test]
     fn commands_are_understood() {
         assert_eq!(command("/HELP"), Command::Help);
-        assert_eq!(command("/history"), Command::History { limit: HISTORY_LIMIT });
-        assert_eq!(command("/history  7 "), Command::History { limit: 7 });
+        let history = |limit, is_open| Command::History { limit, is_open };
+        assert_eq!(command("/history"), history(HISTORY_LIMIT, false));
+        assert_eq!(command("/history  7 "), history(7, false));
+        assert_eq!(command("/history all"), history(HISTORY_LIMIT, true));
+        assert_eq!(command("/history 7 all"), history(7, true));
+        let block = Wish::Block { peer: "Anna M".to_owned() };
+        assert_eq!(command("/block \"Anna M\""), Command::Wish(block));
         let message = |to: &str, text: &str| Command::Message { to: to.to_owned(), text: text.to_owned() };
         assert_eq!(command("/msg anna  hello  you"), message("anna", "hello  you"));
         assert_eq!(command("/msg \"Anna M\" hello"), message("Anna M", "hello"));
@@ -291,6 +305,10 @@ mod tests {
             "/links x",
             "/revoke",
             "/verify",
+            "/history all 7",
+            "/unblock",
+            "/presence",
+            "/visible now",
         ] {
             assert!(matches!(parse(wrong), Err(LineError::Usage(_))), "{wrong}");
         }
@@ -308,7 +326,8 @@ mod tests {
     #[test]
     fn every_command_of_the_table_is_understood() {
         for name in commands::names() {
-            let tries = ["", " anna", " 1", " anna hello"].map(|rest| parse(&format!("/{name}{rest}")));
+            let tries =
+                ["", " anna", " 1", " anna hello", " anna on"].map(|rest| parse(&format!("/{name}{rest}")));
             assert!(tries.iter().any(|line| matches!(line, Ok(Line::Command(_)))), "/{name}");
         }
     }

@@ -8,7 +8,8 @@ use common::identity::PeerId;
 use super::meeting::Outcome;
 use super::ping::{Pinged, Tally};
 use super::search::Found;
-use crate::engine::{ConversationInfo, LinkNews, Person, Why};
+use crate::engine::settings::Setting;
+use crate::engine::{Choice, ConversationInfo, LinkNews, Person, Profile, Why};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{PathChange, Route, Via};
 use crate::store::{HistoryRow, MessageRow, State};
@@ -62,6 +63,16 @@ pub(super) enum News {
     Pings { peer: PeerId, tally: Tally },
     /// What was said; `is_recent` if nobody asked, but somebody came.
     History { peer: PeerId, rows: Vec<HistoryRow>, is_recent: bool },
+    /// What was said in a room.
+    RoomHistory { room: ConversationId, rows: Vec<HistoryRow> },
+    /// The user has decided something about others.
+    Chosen(Choice),
+    /// Settings with their values.
+    Settings(Vec<(&'static Setting, &'static str)>),
+    /// What is known of somebody.
+    Whois(Box<Profile>),
+    /// How a screen behaves by the user's will.
+    Manner(Manner),
     /// What a search found, newest first; `is_rest` if it goes on from what was found before.
     Found { found: Vec<Found>, has_more: bool, is_rest: bool },
     /// A message reads differently now.
@@ -88,6 +99,16 @@ pub(super) enum News {
     Rooms(Vec<ConversationInfo>),
     /// A part of a conversation that a screen has asked for.
     Page { conversation: ConversationId, rows: Vec<HistoryRow> },
+}
+
+/// How a screen behaves by the user's will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Rings the bell.
+    pub(super) bell: bool,
+    /// Shows notices on the desktop.
+    pub(super) notice: bool,
+    pub(super) is_invisible: bool,
 }
 
 /// The word for a kind of path, stable for scripts.

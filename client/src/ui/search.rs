@@ -8,7 +8,7 @@ use super::names::{ME, NameError, Names};
 use super::rooms;
 use crate::engine::query::{Query, QueryError};
 use crate::log::ConversationId;
-use crate::store::{Conversation, MessageRow, Search, Store, StoreError};
+use crate::store::{Conversation, HistoryRow, MessageRow, Regard, Search, Store, StoreError};
 
 /// Messages of a page.
 pub(super) const PAGE: usize = 20;
@@ -57,6 +57,15 @@ pub(super) fn title(conversation: &Conversation, me: PeerId, names: &Names) -> S
     }
     let others = conversation.members.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me);
     others.map(|peer| names.shown(peer)).collect::<Vec<_>>().join(", ")
+}
+
+/// Opens the places where messages of the blocked stand.
+pub(super) fn open(rows: &mut [HistoryRow]) {
+    for row in rows {
+        if let HistoryRow::Message(message) = row {
+            message.regard = Regard::Open;
+        }
+    }
 }
 
 /// Understands a search that was typed at `now_ms`.

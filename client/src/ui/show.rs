@@ -1,5 +1,7 @@
 //! News as lines for people. Pure; whatever a peer can have written is made safe here or in [`Names`].
 
+mod people;
+
 use common::text;
 
 use super::commands;
@@ -14,7 +16,9 @@ use super::why;
 use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, MessageId, Role};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
-use crate::store::{HistoryRow, MessageRow, State};
+use crate::store::{HistoryRow, MessageRow, Regard, State};
+
+pub(super) use people::{placeholder, visible};
 
 /// Characters of a reason that a peer may have chosen.
 const MAX_REASON: usize = 200;
@@ -114,8 +118,13 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::Pinged { peer, pinged } => note(one_ping(&names.shown(*peer), pinged)),
         News::Pings { peer, tally } => note(pings(&names.shown(*peer), tally)),
         News::History { peer, rows, is_recent } => {
-            history(&names.shown(*peer), rows, *is_recent, names, colour)
+            history(&names.shown(*peer), "with", rows, *is_recent, names, colour)
         }
+        News::RoomHistory { room, rows } => history(&names.room(*room), "in", rows, false, names, colour),
+        News::Chosen(choice) => note(people::choice(choice, names)),
+        News::Settings(settings) => note(people::settings(settings)),
+        News::Whois(profile) => note(people::profile(profile, names)),
+        News::Manner(_) => None,
         News::Found { found, has_more, .. } => note(all_found(found, *has_more, names, colour)),
         News::Changed(message) => Some(colour.dim(&format!("~ {}", said(message, names, Colour::Off)))),
         News::Typing { .. } => None,
@@ -272,6 +281,11 @@ fn peers(
     let lines = people.iter().map(|person| {
         let peer = person.contact.peer;
         let mark = if current == Some(peer) { "->" } else { "  " };
+        let regard = match person.regard {
+            Regard::Open => "",
+            Regard::Quiet => "muted, ",
+            Regard::Hidden => "blocked, ",
+        };
         let state = match &person.connected {
             Some(live) => {
                 let path = live.path.as_ref().map_or_else(|| "connected".to_owned(), path);
@@ -281,7 +295,7 @@ fn peers(
             None => format!("offline, last seen {}", iso(person.contact.last_seen_ms)),
         };
         let verified = if person.verified_ms.is_some() { "verified, " } else { "" };
-        format!("\n{mark} {} [{}] {verified}{state}", colour.name(&names.shown(peer)), peer.short())
+        format!("\n{mark} {} [{}] {verified}{regard}{state}", colour.name(&names.shown(peer)), peer.short())
     });
     format!("whom you know:{}", lines.collect::<String>())
 }
@@ -334,6 +348,20 @@ pub(super) fn history_line(row: &HistoryRow, names: &Names, colour: Colour) -> S
     }
 }
 
+/// Lines of the history; what stands together of the blocked is one.
+pub(super) fn history_lines(rows: &[HistoryRow], names: &Names, colour: Colour) -> Vec<String> {
+    let groups = rows.chunk_by(|one, next| is_hidden(one) && is_hidden(next));
+    let line = |group: &[HistoryRow]| match group {
+        [first, ..] if is_hidden(first) => colour.dim(&format!("... {}", placeholder(group.len()))),
+        group => group.iter().map(|row| history_line(row, names, colour)).collect(),
+    };
+    groups.map(line).collect()
+}
+
+fn is_hidden(row: &HistoryRow) -> bool {
+    matches!(row, HistoryRow::Message(message) if message.regard == Regard::Hidden)
+}
+
 /// A message that was found, with what its conversation is called.
 pub(super) fn found_line(title: &str, row: &HistoryRow, names: &Names, colour: Colour) -> String {
     format!("[{title}] {}", history_line(row, names, colour))
@@ -353,17 +381,18 @@ fn all_found(found: &[Found], has_more: bool, names: &Names, colour: Colour) -> 
 
 fn history(
     name: &str,
+    with: &str,
     rows: &[HistoryRow],
     is_recent: bool,
     names: &Names,
     colour: Colour,
 ) -> Option<String> {
     if rows.is_empty() {
-        return (!is_recent).then(|| format!("* nothing was said with {name} yet"));
+        return (!is_recent).then(|| format!("* nothing was said {with} {name} yet"));
     }
     let title = if is_recent { "earlier" } else { "history" };
-    let lines = rows.iter().map(|row| format!("\n{}", history_line(row, names, colour)));
-    Some(format!("* {title} with {name}:{}", lines.collect::<String>()))
+    let lines = history_lines(rows, names, colour).into_iter().map(|line| format!("\n{line}"));
+    Some(format!("* {title} {with} {name}:{}", lines.collect::<String>()))
 }
 
 #[cfg(test)]

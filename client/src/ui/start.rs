@@ -22,9 +22,9 @@ use super::signals::Signals;
 use super::terminal::Restore;
 use super::{Exit, Fatal, plain, terminal, tui};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::engine::{Config, Engine, EngineError, Link, LinkError};
+use crate::engine::{Choice, Config, Engine, EngineError, Link, LinkError, Visibility};
 use crate::net::{self, ServerTarget, Surroundings, TcpUse, links};
-use crate::store::Options;
+use crate::store::{Options, Store, StoreError};
 
 /// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
 pub(super) fn colour() -> Colour {
@@ -59,6 +59,9 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
+    if args.invisible {
+        hide(&dir, &identity).await.map_err(Fatal::failed)?;
+    }
     let is_guest = join.is_some();
     let server = join.as_ref().map(Link::target).or_else(|| args.server.clone());
     let (server, embedded) = match &server {
@@ -123,6 +126,18 @@ pub(super) fn config(
         wall_clock: net::unix_ms,
         seed: rand::random(),
     })
+}
+
+/// Makes the user invisible before anything goes out.
+async fn hide(dir: &DataDir, identity: &Identity) -> Result<(), StoreError> {
+    let store = Store::open(&dir.database(), identity.peer_id()).await?;
+    let is_visible = Visibility::of(&store).await? == Visibility::Visible;
+    if is_visible {
+        let choice = Choice::Visibility(Visibility::Invisible { but: Vec::new() });
+        choice.keep(&store, net::unix_ms()).await?;
+    }
+    store.close().await;
+    Ok(())
 }
 
 /// Takes the terminal for the full screen.

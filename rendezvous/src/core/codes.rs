@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::bucket::{Bucket, Rate};
-use super::{Broken, ConnId, Core};
+use super::{Broken, ConnId, Core, door};
 
 /// How long a number can be claimed.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -98,13 +98,15 @@ impl Codes {
         }
     }
 
-    /// `peer` claims a number: the one time that this is possible.
+    /// `peer` claims a number: the one time that this is possible. Offers of those of whom `is_there` does not hold are
+    /// none.
     pub(super) fn claim(
         &mut self,
         now: Instant,
         conn: ConnId,
         peer: PeerId,
         claim: Claim,
+        is_there: impl Fn(ConnId) -> bool,
     ) -> Result<Said, TooLong> {
         let Claim { number, pake } = claim;
         if pake.len() > PAKE_LEN {
@@ -112,8 +114,9 @@ impl Codes {
         }
         let may_claim =
             self.claims.entry(conn).or_insert_with(|| Bucket::full(now, CLAIMS)).take(now, CLAIMS, CLAIM);
-        let offer =
-            self.offers.get_mut(&number).filter(|offer| offer.claim.is_none() && offer.offerer != conn);
+        let is_open =
+            |offer: &&mut Offering| offer.claim.is_none() && offer.offerer != conn && is_there(offer.offerer);
+        let offer = self.offers.get_mut(&number).filter(is_open);
         let Some(offer) = offer.filter(|_| may_claim) else {
             return Ok(vec![(conn, NoOffer { number }.into())]);
         };
@@ -185,10 +188,12 @@ impl Core {
         peer: PeerId,
         frame: ToServer,
     ) -> Result<(), Broken> {
-        let by_peer = &self.by_peer;
+        let (by_peer, conns) = (&self.by_peer, &self.conns);
         let said = match frame {
             ToServer::Offer(_) => Ok(self.codes.offer(now, conn, &mut self.rng)),
-            ToServer::Claim(claim) => self.codes.claim(now, conn, peer, claim),
+            ToServer::Claim(claim) => {
+                self.codes.claim(now, conn, peer, claim, |offerer| door::lets_in(conns, offerer, peer))
+            }
             ToServer::Reply(reply) => self.codes.reply(conn, peer, reply, |to| by_peer.get(&to).copied()),
             _ => return Ok(()),
         };

@@ -124,6 +124,11 @@ impl Sessions {
         ids.into_iter().filter_map(|id| Some((id, self.end(id, conn)?))).collect()
     }
 
+    /// The sessions of `conn` with their other ends.
+    pub(super) fn with(&self, conn: ConnId) -> Vec<(SessionId, ConnId)> {
+        self.of(conn).filter_map(|(id, session)| Some((id, session.other(conn)?))).collect()
+    }
+
     /// How many are open.
     #[must_use]
     pub(super) fn len(&self) -> usize {

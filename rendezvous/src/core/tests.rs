@@ -1,7 +1,7 @@
 //! The core in virtual time.
 #![expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
 
-use common::control;
+use common::control::{self, Admit};
 use common::frame::Message;
 use proptest::prelude::*;
 
@@ -85,7 +85,11 @@ fn address(n: u8) -> SocketAddr {
 }
 
 fn register(n: u8) -> Register {
-    Register { instance: InstanceId(n.into()), features: vec!["unheard-of".to_owned()] }
+    Register {
+        instance: InstanceId(n.into()),
+        features: vec!["unheard-of".to_owned()],
+        admit: Admit::default(),
+    }
 }
 
 fn welcome(n: u8) -> ToClient {
@@ -582,3 +586,5 @@ fn nobody_uses_up_other_peoples_codes_in_masses() {
     });
     assert_eq!(stolen.count(), 5);
 }
+
+mod door;

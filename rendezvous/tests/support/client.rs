@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use common::control::{
-    ALPN, Connect, InstanceId, Introduce, Lobby, Register, SessionId, ToClient, ToServer, Watch, Welcome,
+    ALPN, Admit, Connect, InstanceId, Introduce, Lobby, Register, SessionId, ToClient, ToServer, Watch,
+    Welcome,
 };
 use common::frame::{self, Message};
 use common::identity::{Identity, PeerId};
@@ -87,7 +88,7 @@ impl Client {
 
     pub(crate) async fn register(&mut self) -> Welcome {
         let instance = InstanceId(u64::from(self.peer().as_bytes()[0]));
-        self.tell(Register { instance, features: Vec::new() }).await;
+        self.tell(Register { instance, features: Vec::new(), admit: Admit::default() }).await;
         match self.hear().await {
             ToClient::Welcome(welcome) => welcome,
             other => panic!("expected Welcome, got {other:?}"),

@@ -48,6 +48,7 @@ impl Bare {
             bind_extra,
             surroundings: client::net::Surroundings::default(),
             tcp: TcpUse::Never,
+            door: client::net::Door::default(),
             seed,
         };
         let (net, events) = Net::start(config, &mut tasks)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use client::net::ServerTarget;
-use common::control::{self, InstanceId, Register, ToServer};
+use common::control::{self, Admit, InstanceId, Register, ToServer};
 use common::frame::Message as _;
 use common::identity::Identity;
 use common::tls::{self, Trust};
@@ -219,7 +219,8 @@ async fn register(
     config.transport_config(transport);
     let connection = endpoint.connect_with(config, address, tls::ANY_KEY)?.await?;
     let (mut send, mut recv) = connection.open_bi().await?;
-    let register = Register { instance: InstanceId(u64::from(n)), features: Vec::new() };
+    let register =
+        Register { instance: InstanceId(u64::from(n)), features: Vec::new(), admit: Admit::default() };
     send.write_all(&ToServer::from(register).to_bytes()).await?;
     recv.read_exact(&mut [0]).await?;
     Ok((connection, (send, recv)))

@@ -5,7 +5,7 @@ use super::*;
 use crate::archive::page::Names;
 use crate::archive::{Format, Page};
 use crate::log::{Content, Head, Standing};
-use crate::store::{Archived, Conversation as Stored, Marks, MessageRow};
+use crate::store::{Archived, Conversation as Stored, Marks, MessageRow, Regard};
 
 fn identities() -> [Identity; 2] {
     [1, 2].map(|seed| Identity::from_seed([seed; 32]))
@@ -35,6 +35,7 @@ fn export() -> Vec<String> {
             content,
             marks: Marks::default(),
             states: vec![(other, State::Delivered)],
+            regard: Regard::default(),
         };
         records.push(Archived { row, signed: message.bytes().clone() }.into());
     }

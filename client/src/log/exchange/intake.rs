@@ -1,6 +1,6 @@
 //! What is said to the peer about messages that it handed over, once they are committed. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MAX_UNKNOWN, Note};
 use crate::log::ingest::{Invalid, Outcome};
@@ -29,6 +29,7 @@ impl Intake {
     pub(super) fn judge(&mut self, results: &[Ingested]) -> Vec<Note> {
         let mut notes = Vec::new();
         let mut committed = Vec::new();
+        let mut postponed = BTreeMap::new();
         for result in results {
             let was_asked_for = self.asked.remove(&result.id);
             match &result.outcome {
@@ -53,9 +54,13 @@ impl Intake {
                 Outcome::Invalid(invalid) => {
                     notes.push(Note::Refuse(result.id, RefuseReason::from(invalid)));
                 }
+                Outcome::Postponed(quota) => {
+                    postponed.extend(result.conversation.map(|conversation| (conversation, *quota)));
+                }
                 Outcome::NoRoom => {}
             }
         }
+        notes.extend(postponed.into_iter().map(|(conversation, quota)| Note::Postpone(conversation, quota)));
         notes.extend(committed.chunks(MAX_IDS).map(|ids| Note::Ack(ids.to_vec())));
         notes
     }

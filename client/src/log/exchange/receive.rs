@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::intake::Intake;
 use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_WANTED_TOTAL, Note, Shared};
 use crate::log::ingest::{Invalid, Outcome};
-use crate::log::wire::{Ack, Have, LogFrame, MAX_IDS, Read, Refuse, Summary, Typing, Want};
+use crate::log::wire::{Ack, Have, Later, LogFrame, MAX_IDS, Read, Refuse, Summary, Typing, Want};
 use crate::log::{ConversationId, MessageId};
 use crate::store::{Ingested, MAX_WAITING, Point, State};
 
@@ -157,7 +157,7 @@ async fn announce(shared: &Shared<'_>, results: Vec<Ingested>) {
             Outcome::Invalid(invalid) => {
                 shared.tell(ExchangeEvent::Invalid { id, peer, invalid }).await;
             }
-            Outcome::Delivered | Outcome::Duplicate | Outcome::NoRoom => {}
+            Outcome::Delivered | Outcome::Duplicate | Outcome::Postponed(_) | Outcome::NoRoom => {}
         }
         for row in delivered {
             shared.tell(ExchangeEvent::Message(Box::new(row))).await;
@@ -180,6 +180,7 @@ fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
             LogFrame::Have(Have { conversation, ids }) => {
                 batch.notes.push(Note::Has(conversation, bounded(ids)?));
             }
+            LogFrame::Later(Later { conversation }) => batch.notes.push(Note::Suspend(conversation)),
             LogFrame::Read(Read { ids }) => batch.read.extend(bounded(ids)?),
             LogFrame::Typing(Typing { conversation }) => {
                 batch.typing.insert(conversation);

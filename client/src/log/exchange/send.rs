@@ -5,7 +5,7 @@ mod turns;
 
 pub use compare::READ_MARKS;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use common::frame::Message as _;
@@ -44,6 +44,8 @@ pub(super) struct Sender<'a> {
     turns: Turns,
     /// Conversations may have changed since the peer was told of them.
     has_news: bool,
+    /// Conversations of which there is no room for more here, as the peer was told.
+    postponed: BTreeSet<ConversationId>,
 }
 
 impl<'a> Sender<'a> {
@@ -60,6 +62,7 @@ impl<'a> Sender<'a> {
             syncing: Syncing::default(),
             turns: Turns::new(shared.exchange.store.clone(), shared.exchange.peer),
             has_news: false,
+            postponed: BTreeSet::new(),
         }
     }
 
@@ -98,6 +101,7 @@ impl<'a> Sender<'a> {
                 () = &mut summary, if was_news => {
                     self.has_news = false;
                     self.summarize(&mut writer).await?;
+                    self.ask_postponed(&mut writer).await?;
                 }
                 () = &mut patience, if was_busy => {
                     self.ask_waiting(&mut writer).await?;
@@ -191,6 +195,8 @@ impl<'a> Sender<'a> {
                 Note::Settled(ids) => self.settle(&ids),
                 Note::Theirs(summaries) => self.compare(summaries, &mut out).await?,
                 Note::Has(conversation, known) => self.begin(conversation, known).await?,
+                Note::Postpone(conversation, quota) => self.postpone(conversation, quota, &mut out).await,
+                Note::Suspend(conversation) => self.suspend(conversation),
                 Note::Compare(conversation) => self.ask(conversation, &mut out).await?,
             }
         }

@@ -60,6 +60,13 @@ impl Syncing {
         self.backlogs.entry(conversation).or_insert_with(|| Backlog::Awaited(BTreeSet::new()));
     }
 
+    /// Holds everything back until the peer asks. One that suspends more than anybody has gets them all the same.
+    pub(super) fn suspend(&mut self, conversation: ConversationId) {
+        if self.backlogs.len() < MAX_COMPARED {
+            self.backlogs.insert(conversation, Backlog::Awaited(BTreeSet::new()));
+        }
+    }
+
     /// Takes a new message in the order of the backlog; `false` if there is none and it may go at once.
     pub(super) fn defer(&mut self, conversation: ConversationId, row: i64) -> bool {
         match self.backlogs.get_mut(&conversation) {

@@ -14,6 +14,10 @@ impl Driver {
         if id == self.config.identity.peer_id() {
             return;
         }
+        if !self.door.may_talk(id) {
+            let reason = "you have shut them out, or are invisible to them".to_owned();
+            return self.emit(Event::Unreachable { peer: id, reason });
+        }
         let Server::Up(link) = &self.server else {
             return self.emit(Event::Alone { peer: id, is_wanted: true });
         };
@@ -33,6 +37,9 @@ impl Driver {
 
     /// Dials `id` unless somebody is at it already, or will be.
     pub(super) fn seek(&mut self, now: Instant, id: PeerId) {
+        if !self.door.may_talk(id) {
+            return;
+        }
         let Some(peer) = self.peers.entry(now, id) else { return };
         match self.server {
             _ if !peer.is_left_alone() => {}
@@ -78,6 +85,9 @@ impl Driver {
         let Some(id) = self.socket.with_mux(|mux| mux.peer_at(incoming.remote_address())) else {
             return incoming.ignore();
         };
+        if !self.door.may_talk(id) {
+            return incoming.ignore();
+        }
         let Some(peer) = self.peers.entry(now, id) else { return incoming.ignore() };
         let is_dialling = peer.attempt.as_ref().is_some_and(|attempt| attempt.side == Side::Dialer);
         if is_dialling && peers::our_dial_stands(us, id) {

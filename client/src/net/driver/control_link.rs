@@ -16,7 +16,9 @@ impl Driver {
             return;
         };
         self.server = Server::Connecting;
-        let register = Register { instance: self.config.instance, features: Vec::new() };
+        self.told = self.admit();
+        let admit = self.told.clone();
+        let register = Register { instance: self.config.instance, features: Vec::new(), admit };
         let connecting = server::connect(Errand {
             endpoint: self.endpoint.clone(),
             socket: Arc::clone(&self.socket),
@@ -59,6 +61,8 @@ impl Driver {
         if self.mapping.mapped.borrow().is_some() {
             self.send_mapped();
         }
+        // What was changed while the registration was under way.
+        self.tell_door();
         self.send_watch();
         if let Some(wish) = &mut self.lobby {
             wish.paired = None;
@@ -169,6 +173,8 @@ impl Driver {
             }
             ToClient::Presence(presence) => self.handle_presence(now, &presence),
             ToClient::Names(answer) => self.handle_names(answer),
+            // To the blocked there is no offer, and the server, which may not know of all of them, is not told more.
+            ToClient::Claimed(claimed) if !self.door.may_talk(claimed.peer) => {}
             ToClient::Offered(_) | ToClient::Claimed(_) | ToClient::Reply(_) | ToClient::NoOffer(_) => {
                 let outcome = self.meetings.handle_frame(&frame);
                 self.follow_code(outcome);
@@ -188,6 +194,8 @@ impl Driver {
 
     /// Carries out what the machine of codes wants.
     pub(super) fn follow_code(&mut self, outcome: Outcome) {
+        // Whoever offers a code is to be found by a stranger.
+        self.tell_door();
         if let (Some(frame), Server::Up(link)) = (outcome.send, &self.server) {
             link.send(frame);
         }
@@ -199,6 +207,10 @@ impl Driver {
     fn handle_introduce(&mut self, now: Instant, introduce: &Introduce) {
         let id = introduce.peer;
         if id == self.config.identity.peer_id() {
+            return;
+        }
+        // One that was on its way when the door was shut.
+        if !self.door.may_talk(id) {
             return;
         }
         let Some(peer) = self.peers.entry(now, id) else {

@@ -107,7 +107,10 @@ impl App {
             }
         }
         for (peer, count) in waiting {
-            self.say(News::Waiting { peer, count }).await?;
+            match self.why_kept(peer) {
+                Some(reason) => self.say(News::Info(reason)).await?,
+                None => self.say(News::Waiting { peer, count }).await?,
+            }
         }
         Ok(())
     }
@@ -131,7 +134,7 @@ impl App {
             },
             Command::Why { name } => self.why(&name).await,
             Command::Ping { name, count } => self.ping(&name, count).await,
-            Command::History { limit } => self.show_history(limit).await,
+            Command::History { limit, is_open } => self.show_history(limit, is_open).await,
             Command::Reply { which, text } => self.reply(&which, text).await,
             Command::Edit { which, text } => self.edit(&which, &text).await,
             Command::Delete { which } => self.delete(&which).await,
@@ -139,8 +142,9 @@ impl App {
             Command::Search { query } => self.search(&query).await,
             Command::To { name } => self.choose(&name).await,
             Command::Act(act) => self.handle_act(act).await,
-            Command::Name { peer, name } => self.rename(&peer, &name).await,
             Command::Wish(wish) => self.handle_wish(wish).await,
+            Command::Name { peer, name } => self.rename(&peer, &name).await,
+            Command::Meeting(wish) => self.handle_meeting(wish).await,
             Command::Meet => match self.engine.meet().await {
                 Ok(()) => Ok(()),
                 Err(error) => self.fail(&error).await,
@@ -170,16 +174,6 @@ impl App {
         match self.engine.people().await {
             Ok(people) => Ok(Some(people)),
             Err(error) => self.fail(&error).await.map(|()| None),
-        }
-    }
-
-    async fn show_history(&self, limit: usize) -> Result<(), Closed> {
-        let Some(current) = self.current else {
-            return self.say(News::Error("you talk to nobody yet".to_owned())).await;
-        };
-        match self.engine.history(self.engine.direct(current.peer), None, limit).await {
-            Ok(rows) => self.say(News::History { peer: current.peer, rows, is_recent: false }).await,
-            Err(error) => self.fail(&error).await,
         }
     }
 

@@ -56,6 +56,7 @@ impl App {
                 self.say(News::Detail(format!("{} is {state}", self.names.shown(peer)))).await?;
             }
             Event::Error { message } => self.say(News::Error(message)).await?,
+            Event::Chosen(choice) => self.handle_chosen(choice).await?,
             Event::Changed { message: Some(message), .. } => self.say(News::Changed(message)).await?,
             Event::Changed { conversation, message: None } => self.learn_room(conversation).await,
             Event::Typing { conversation, peer } => self.say(News::Typing { conversation, peer }).await?,
@@ -188,7 +189,7 @@ impl App {
     }
 
     async fn handle_message(&mut self, message: MessageRow) -> Result<(), Closed> {
-        if self.printed.remove(&message.id()) {
+        if self.printed.remove(&message.id()) || !self.is_told(&message) {
             return Ok(());
         }
         if message.conversation != self.engine.direct(message.author) && !message.own {

@@ -8,7 +8,7 @@ use crate::ui::qr;
 
 impl App {
     /// Carries a wish out and says what came of it.
-    pub(super) async fn handle_wish(&mut self, wish: Wish) -> Result<(), Closed> {
+    pub(super) async fn handle_meeting(&mut self, wish: Wish) -> Result<(), Closed> {
         let wish = match (wish, self.room) {
             (Wish::MakeLink { room: None, uses, lifetime_s }, Some(room)) => {
                 Wish::MakeLink { room: Some(room.to_string()), uses, lifetime_s }

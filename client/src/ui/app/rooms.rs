@@ -6,6 +6,7 @@ use common::text;
 use super::{App, Closed, News};
 use crate::engine::{ConversationInfo, Draft, EngineError, Kind};
 use crate::log::ConversationId;
+use crate::store::Regard;
 use crate::ui::line::Act;
 use crate::ui::show::short;
 
@@ -188,7 +189,13 @@ impl App {
                 true => self.names.shown(member.peer),
                 false => text::one_line(&member.name, MAX_SHOWN),
             };
-            let state = if member.connected { ", connected" } else { "" };
+            let state = match (member.regard, member.connected) {
+                (Regard::Hidden, _) => ", blocked",
+                (Regard::Quiet, true) => ", muted, connected",
+                (Regard::Quiet, false) => ", muted",
+                (Regard::Open, true) => ", connected",
+                (Regard::Open, false) => "",
+            };
             format!("\n   {name} [{}] {}{state}", member.peer.short(), member.standing)
         });
         Ok(format!("in {}:{}", self.names.room(info.id), lines.collect::<String>()))

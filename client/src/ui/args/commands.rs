@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::people;
 use crate::archive::Format;
 use crate::log::MessageId;
 use crate::net::ServerTarget;
@@ -52,6 +53,24 @@ pub(in crate::ui) enum Subcommand {
     VerifyContact(VerifyContact),
     /// Find out what this network lets pass, what its NAT does, and what that means for connecting
     Netcheck(Netcheck),
+    /// Have nothing to do with somebody: to them you are offline
+    Block(people::Block),
+    /// Have to do with them again
+    Unblock(people::Person),
+    /// Not be called by what somebody says, or what is said in a room
+    Mute(people::Mute),
+    /// Be called again
+    Unmute(people::Unmute),
+    /// Be there for nobody, or for those you choose
+    Invisible(people::Invisible),
+    /// Be there for everybody again
+    Visible,
+    /// Say whether a contact sees when you are online
+    Presence(people::Presence),
+    /// List the settings, or change one
+    Set(people::Set),
+    /// Show what is known of somebody
+    Whois(people::Person),
     /// Show whether a client runs, and what is not delivered yet
     Status,
     /// Print completions for a shell
@@ -81,6 +100,10 @@ pub(in crate::ui) struct History {
     /// The newest N messages of each conversation; 0 for all
     #[arg(long, value_name = "N", default_value_t = HISTORY_LIMIT)]
     pub(in crate::ui) limit: usize,
+
+    /// Also what blocked people said
+    #[arg(long)]
+    pub(in crate::ui) blocked: bool,
 }
 
 /// Options of `client search`.

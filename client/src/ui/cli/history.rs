@@ -8,7 +8,7 @@ use crate::store::{HistoryRow, Selection, Store};
 use crate::ui::args::History;
 use crate::ui::names::Names;
 use crate::ui::show::{self, Colour};
-use crate::ui::{Exit, Fatal, json, start};
+use crate::ui::{Exit, Fatal, json, search, start};
 
 /// Prints the history that `options` ask for.
 pub(super) async fn print(is_json: bool, options: &History, dir: &DataDir) -> Result<Exit, Fatal> {
@@ -23,7 +23,10 @@ pub(super) async fn print(is_json: bool, options: &History, dir: &DataDir) -> Re
     for peer in peers {
         let conversation = ConversationId::direct(store.me(), peer);
         let selection = Selection { conversation, before: None, limit };
-        let rows = store.history(selection).await.map_err(Fatal::failed)?;
+        let mut rows = store.history(selection).await.map_err(Fatal::failed)?;
+        if options.blocked {
+            search::open(&mut rows);
+        }
         let lines = if is_json { as_json(&rows) } else { as_lines(peer, &rows, options, &names, colour) };
         if !super::print(lines) {
             // Whoever reads has seen enough.
@@ -45,7 +48,7 @@ async fn everybody(store: &Store) -> Result<Vec<PeerId>, Fatal> {
 }
 
 fn as_json(rows: &[HistoryRow]) -> String {
-    rows.iter().map(|row| json::history_line(row, crate::net::unix_ms())).collect()
+    json::history_lines(rows, crate::net::unix_ms())
 }
 
 fn as_lines(peer: PeerId, rows: &[HistoryRow], options: &History, names: &Names, colour: Colour) -> String {
@@ -53,8 +56,8 @@ fn as_lines(peer: PeerId, rows: &[HistoryRow], options: &History, names: &Names,
     if options.peer.is_none() {
         lines += &format!("* with {} [{}]\n", names.shown(peer), peer.short());
     }
-    for row in rows {
-        lines += &show::history_line(row, names, colour);
+    for line in show::history_lines(rows, names, colour) {
+        lines += &line;
         lines.push('\n');
     }
     lines

@@ -87,6 +87,7 @@ pub(super) async fn import(store: &Store, owner: &str, entries: Vec<Entry>) -> R
                 let reason = "too many messages wait for earlier ones that are missing";
                 tally.refused.push((line, reason.to_owned()));
             }
+            Outcome::Postponed(quota) => tally.refused.push((line, quota.to_string())),
             Outcome::Invalid(Invalid::UnknownConversation) => {
                 let reason = "you are no member of this conversation";
                 tally.refused.push((line, reason.to_owned()));

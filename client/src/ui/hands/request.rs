@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
-use crate::ui::meeting::Wish;
 use crate::ui::ping::{Pinged, Plan};
+use crate::ui::{meeting, wish};
 
 /// Longest request in bytes.
 pub(super) const MAX_REQUEST_LEN: usize = 1024 * 1024;
@@ -41,6 +41,11 @@ pub(in crate::ui) enum Request {
         /// What is in it: a part, parents before their children.
         entries: Vec<Entry>,
     },
+    /// Decides something about others, or tells what is decided and known.
+    Wish {
+        /// What.
+        wish: wish::Wish,
+    },
     /// Tells how things stand.
     Status,
     /// Tells how somebody is connected, and why not better.
@@ -55,8 +60,8 @@ pub(in crate::ui) enum Request {
         /// How often, how many.
         plan: Plan,
     },
-    /// See [`Wish`].
-    Meeting(Wish),
+    /// See [`meeting::Wish`].
+    Meeting(meeting::Wish),
 }
 
 /// A line of an export.

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::import;
 use super::request::{Reply, Request};
-use crate::engine::{Connected, Engine, EngineError, Person, text_content};
+use crate::engine::{Connected, Engine, EngineError, Person, Visibility, text_content};
 use crate::log::ConversationId;
 use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
@@ -48,6 +48,7 @@ impl Worker {
             Request::Import { owner, entries } => {
                 import::import(self.store(), &owner, entries).await.map_err(failed)
             }
+            Request::Wish { wish } => self.grant(wish).await,
             Request::Status => self.status().await,
             Request::Why { peer } => self.why(&peer).await,
             // Has many replies, see `serve`.
@@ -162,8 +163,10 @@ impl Worker {
         let me = self.store().me();
         let running =
             server.map_or_else(|| "no client runs".to_owned(), |server| format!("running, server {server}"));
+        let visible = Visibility::of(self.store()).await.map_err(failed)? == Visibility::Visible;
+        let hidden = if visible { "" } else { "\ninvisible" };
         let text = format!(
-            "key {me}\n{running}\n{} known, {connected} connected\n{unsent} not delivered yet",
+            "key {me}\n{running}\n{} known, {connected} connected\n{unsent} not delivered yet{hidden}",
             people.len()
         );
         let status = json::Event::Status {
@@ -173,31 +176,33 @@ impl Worker {
             contacts: people.len(),
             connected,
             unsent,
+            visible,
         };
         Ok(Reply::good(text, json::write(status, unix_ms())))
     }
 
     /// Everybody who is known here.
     pub(in crate::ui) async fn people(&self) -> Result<Vec<Person>, EngineError> {
-        let verified = self.store().verified().await?;
-        let nobody = |contact: Contact| Person {
-            verified_ms: verified.get(&contact.peer).copied(),
-            contact,
-            online: false,
-            connected: None::<Connected>,
-        };
         match self {
             Self::Running { engine, .. } => engine.people().await,
-            Self::Alone { store, .. } => Ok(store.contacts().await?.into_iter().map(nobody).collect()),
+            Self::Alone { store, .. } => {
+                let (verified, stances) = (store.verified().await?, store.stances().await?);
+                let alone = |contact: Contact| {
+                    let verified_ms = verified.get(&contact.peer).copied();
+                    let regard = stances.regard(contact.peer.as_bytes());
+                    Person { verified_ms, contact, online: false, connected: None::<Connected>, regard }
+                };
+                Ok(store.contacts().await?.into_iter().map(alone).collect())
+            }
         }
     }
 
-    async fn names(&self) -> Result<Names, Reply> {
+    pub(super) async fn names(&self) -> Result<Names, Reply> {
         Names::of(self.store()).await.map_err(failed)
     }
 }
 
-fn failed(error: impl Into<EngineError>) -> Reply {
+pub(super) fn failed(error: impl Into<EngineError>) -> Reply {
     Reply::failed(Exit::Failed, &error.into())
 }
 

@@ -4,11 +4,11 @@ use common::identity::Identity;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::Connected;
+use crate::engine::{Choice, Connected, Visibility};
 use crate::log::DisplayOrder;
 use crate::net::{Route, Via};
 use crate::store::Contact;
-use crate::store::Marks;
+use crate::store::{Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {
     Identity::from_seed([seed; 32]).peer_id()
@@ -25,6 +25,7 @@ fn row(text: &str) -> MessageRow {
         content: Content::text(text),
         marks: Marks::default(),
         states: vec![(peer(2), State::Sent)],
+        regard: Regard::default(),
     }
 }
 
@@ -99,6 +100,54 @@ fn own_messages_are_followed_by_their_state() {
 }
 
 #[test]
+fn decisions_and_what_is_hidden() {
+    let choice = |choice| value(&News::Chosen(choice));
+    let (bob, room) = (peer(2).to_string(), ConversationId::from_bytes([1; 32]));
+    let person = Subject::Person(peer(2));
+    for (choice, event) in [
+        (
+            choice(Choice::Block { peer: peer(2), is_on: true }),
+            json!({"event": "block", "peer": bob, "on": true}),
+        ),
+        (
+            choice(Choice::Mute { whom: person, until_ms: Some(9) }),
+            json!({"event": "mute", "peer": bob, "on": true, "until_ms": 9}),
+        ),
+        (
+            choice(Choice::Unmute(Subject::Room(room))),
+            json!({"event": "mute", "conversation": "01".repeat(32), "on": false, "until_ms": null}),
+        ),
+        (
+            choice(Choice::Presence { peer: peer(2), is_shown: false }),
+            json!({"event": "shown", "peer": bob, "on": false}),
+        ),
+        (
+            choice(Choice::Visibility(Visibility::Invisible { but: vec![peer(2)] })),
+            json!({"event": "visibility", "visible": false, "seen_by": [bob]}),
+        ),
+    ] {
+        let mut event = event;
+        event["at"] = json!(7);
+        assert_eq!(choice, event);
+    }
+    let hidden = MessageRow { regard: Regard::Hidden, ..row("spam") };
+    let rows = [hidden.clone(), hidden, row("x")].map(|row| HistoryRow::Message(Box::new(row)));
+    let history = value(&News::RoomHistory { room, rows: rows.to_vec() });
+    assert_eq!((&history["blocked"], history["messages"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_eq!(history["conversation"], json!("01".repeat(32)));
+    let lines = history_lines(&rows, 9);
+    assert!(
+        lines.starts_with("{\"event\":\"blocked\",\"messages\":2,") && lines.lines().count() == 2,
+        "{lines}"
+    );
+    let quiet = News::Message {
+        message: Box::new(MessageRow { regard: Regard::Quiet, ..row("x") }),
+        is_typed: false,
+    };
+    assert_eq!(value(&quiet)["quiet"], json!(true));
+}
+
+#[test]
 fn answers_to_commands() {
     let contact = Contact {
         peer: peer(2),
@@ -109,8 +158,9 @@ fn answers_to_commands() {
         endpoints: Vec::new(),
     };
     let connected = Some(Connected { words: "a b".into(), path: Some(change(Via::Relay, None)) });
-    let away = Person { contact: contact.clone(), online: false, verified_ms: None, connected: None };
-    let people = vec![Person { contact, online: true, verified_ms: Some(1), connected }, away];
+    let regard = Regard::Open;
+    let away = Person { contact: contact.clone(), online: false, verified_ms: None, connected: None, regard };
+    let people = vec![Person { contact, online: true, verified_ms: Some(1), connected, regard }, away];
     let peers = value(&News::Peers { people, current: None });
     assert_eq!(
         peers["people"],

@@ -3,8 +3,10 @@ use std::time::Duration;
 use common::identity::{Identity, PeerId};
 
 use super::*;
+use crate::engine::settings::SETTINGS;
+use crate::engine::{Choice, Visibility};
 use crate::log::{ConversationId, DisplayOrder, MessageId};
-use crate::store::Marks;
+use crate::store::{Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {
     Identity::from_seed([seed; 32]).peer_id()
@@ -27,6 +29,7 @@ fn message(author: PeerId, text: &str, states: Vec<(PeerId, State)>) -> MessageR
         content: Content::text(text),
         marks: Marks::default(),
         states,
+        regard: Regard::default(),
     }
 }
 
@@ -44,6 +47,39 @@ fn messages_cannot_pass_for_anything_else() {
     assert_eq!(say("\u{1b}[2Jx\u{202e}y\u{9b}1m"), "Bob> [2Jxy1m");
     let typed = News::Message { message: Box::new(message(peer(1), "x", Vec::new())), is_typed: true };
     assert_eq!(lines(&typed, &names(), Colour::Off), None);
+}
+
+#[test]
+fn one_line_stands_for_what_the_blocked_said_together() {
+    let row = |author: u8, text: &str, regard| {
+        HistoryRow::Message(Box::new(MessageRow { regard, ..message(peer(author), text, Vec::new()) }))
+    };
+    let rows = vec![
+        row(3, "spam", Regard::Hidden),
+        row(3, "spam", Regard::Hidden),
+        row(2, "hi", Regard::Open),
+        row(3, "spam", Regard::Hidden),
+        row(2, "psst", Regard::Quiet),
+    ];
+    let room = ConversationId::from_bytes([7; 32]);
+    let shown = shown(&News::RoomHistory { room, rows });
+    let said =
+        ["... 2 messages of blocked people", "Bob> hi", "... 1 message of a blocked person", "Bob> psst"];
+    let lines: Vec<_> = shown.lines().skip(1).collect();
+    assert!(lines.iter().zip(said).all(|(line, said)| line.ends_with(said)) && lines.len() == 4, "{shown}");
+}
+
+#[test]
+fn decisions_are_told_with_what_they_mean() {
+    let told = |choice| shown(&News::Chosen(choice));
+    let person = Subject::Person(peer(2));
+    assert!(told(Choice::Block { peer: peer(2), is_on: true }).starts_with("* Bob is blocked"));
+    let until = Choice::Mute { whom: person, until_ms: Some(951_782_400_000) };
+    assert_eq!(told(until), "* Bob is muted until 2000-02-29 00:00:00Z");
+    let invisible = Choice::Visibility(Visibility::Invisible { but: vec![peer(2)] });
+    assert!(told(invisible).starts_with("* you are invisible to all but Bob"));
+    let settings = SETTINGS.map(|setting| (setting, setting.values[0])).to_vec();
+    assert_eq!(shown(&News::Settings(settings)).lines().count(), 1 + SETTINGS.len());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::model::{Entry, Mark, Member, Presence, Reaction, Row};
 use super::zone::Zone;
 use crate::engine::{ConversationInfo, Kind, Person};
 use crate::log::{Content, ConversationId, Standing, Text};
-use crate::store::{MessageRow, State};
+use crate::store::{MessageRow, Regard, State};
 use crate::ui::names::Names;
 use crate::ui::news::{rtt_text, via_word};
 use crate::ui::show;
@@ -39,8 +39,12 @@ pub(super) fn direct(me: PeerId, person: &Person, names: &Names, zone: &Zone) ->
         peer: Some(peer),
         topic: String::new(),
         members: vec![Member { peer, name, presence, role: "", link }],
-        is_muted: false,
-        status,
+        is_muted: person.regard != Regard::Open,
+        status: if person.regard == Regard::Hidden {
+            "blocked: /unblock ends that".to_owned()
+        } else {
+            status
+        },
     }
 }
 
@@ -57,7 +61,7 @@ pub(super) fn room(info: &ConversationInfo, names: &Names) -> Option<Entry> {
                 text::one_line(&member.name, text::MAX_NAME)
             },
             presence: if member.connected { Presence::Connected } else { Presence::Offline },
-            role: role(member.standing),
+            role: if member.regard == Regard::Hidden { "blocked" } else { role(member.standing) },
             link: if member.connected { "connected".to_owned() } else { String::new() },
         })
         .collect();
@@ -69,7 +73,15 @@ pub(super) fn room(info: &ConversationInfo, names: &Names) -> Option<Entry> {
     };
     let title = format!("#{}", text::one_line(&info.title, text::MAX_NAME));
     let topic = text::one_line(topic, MAX_TOPIC);
-    Some(Entry { id: info.id, title, peer: None, topic, members, is_muted: false, status })
+    Some(Entry {
+        id: info.id,
+        title,
+        peer: None,
+        topic,
+        members,
+        is_muted: info.regard != Regard::Open,
+        status,
+    })
 }
 
 const fn role(standing: Standing) -> &'static str {
@@ -104,6 +116,7 @@ pub(super) fn row(message: &MessageRow, names: &Names, my_name: &str) -> Row {
         order: message.order,
         author: message.author,
         is_own: message.own,
+        is_blocked: message.regard == Regard::Hidden,
         at_ms: message.order.label_ms,
         body: match &message.content {
             Content::Text(said) => text::lines(&said.text),

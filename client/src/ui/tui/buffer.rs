@@ -37,6 +37,8 @@ pub(super) struct Buffer {
     is_loading: bool,
     /// Newer ones were left out for the sake of memory.
     is_cut: bool,
+    /// What the blocked said here is shown.
+    pub(super) shows_blocked: bool,
     /// The message that was chosen.
     pub(super) selected: Option<MessageId>,
     /// What was being written here.
@@ -86,6 +88,17 @@ impl Buffer {
     pub(super) fn change(&mut self, row: Row) {
         if self.row(row.order.id).is_some() {
             self.insert(row);
+        }
+    }
+
+    /// Somebody is blocked, or not any more.
+    pub(super) fn set_blocked(&mut self, peer: PeerId, is_blocked: bool) {
+        for item in &mut self.items {
+            if let Item::Message(row) = item
+                && row.author == peer
+            {
+                row.is_blocked = is_blocked;
+            }
         }
     }
 
@@ -200,7 +213,7 @@ impl Buffer {
         heights: &dyn Fn(&[Item], usize) -> usize,
     ) -> bool {
         let Some(last) = self.items.len().checked_sub(1) else { return true };
-        let heights = &|at| heights(&self.items, at).max(1);
+        let heights = &|at| heights(&self.items, at);
         let (item, hidden) = self.bottom(last);
         let (mut item, mut hidden) = if is_up {
             back(item, hidden + lines, heights)
@@ -253,7 +266,8 @@ impl Buffer {
 
     /// Chooses the message above or below the chosen one, and brings it into sight. Below the last is none.
     pub(super) fn select(&mut self, is_up: bool, height: usize, heights: &dyn Fn(&[Item], usize) -> usize) {
-        let ids: Vec<_> = self.rows().map(|row| row.order.id).collect();
+        let is_seen = |row: &&Row| self.shows_blocked || !row.is_blocked;
+        let ids: Vec<_> = self.rows().filter(is_seen).map(|row| row.order.id).collect();
         let at = self.selected.and_then(|id| ids.iter().rposition(|known| *known == id));
         let next = match (at, is_up) {
             (None, true) => ids.len().checked_sub(1),
@@ -272,7 +286,7 @@ impl Buffer {
             self.scroll = Scroll::At { item, hidden: 0 };
         } else if item < seen.items.start || (item == seen.items.start && seen.skipped > 0) {
             let last = self.items.len().saturating_sub(1);
-            let heights = &|at| heights(&self.items, at).max(1);
+            let heights = &|at| heights(&self.items, at);
             let (item, hidden) = forth(item, heights(item), height, last, heights);
             self.scroll = Scroll::At { item, hidden };
         }
@@ -288,7 +302,7 @@ impl Buffer {
     /// What is seen in a pane of `height` lines.
     pub(super) fn seen(&self, height: usize, heights: &dyn Fn(&[Item], usize) -> usize) -> Seen {
         let Some(last) = self.items.len().checked_sub(1) else { return Seen::default() };
-        let heights = &|at| heights(&self.items, at).max(1);
+        let heights = &|at| heights(&self.items, at);
         let (bottom, hidden) = self.bottom(last);
         let mut lines = heights(bottom).saturating_sub(hidden);
         let mut first = bottom;

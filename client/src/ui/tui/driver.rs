@@ -128,9 +128,14 @@ impl Driver {
     fn act(&mut self) -> io::Result<()> {
         for action in self.state.poll_actions() {
             match action {
-                Action::Input(_) if self.pending.len() >= MAX_PENDING => screen::call("too much is waiting")?,
+                Action::Input(_) if self.pending.len() >= MAX_PENDING => {
+                    screen::call("too much is waiting", true, true)?;
+                }
                 Action::Input(input) => self.pending.push_back(input),
-                Action::Attention(text) => screen::call(&text)?,
+                Action::Attention(text) => {
+                    let manner = self.state.manner;
+                    screen::call(&text, manner.bell, manner.notice)?;
+                }
                 Action::Redraw => self.redraw()?,
                 Action::Suspend => {
                     screen::suspend()?;

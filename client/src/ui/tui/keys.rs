@@ -42,6 +42,8 @@ pub(super) enum Intent {
     Search,
     Help,
     Members,
+    /// Opens or closes what blocked people said.
+    Blocked,
     Cancel,
     Redraw,
     Suspend,
@@ -64,7 +66,7 @@ const fn key(keys: &'static str, intent: Intent, help: &'static str) -> Binding 
 }
 
 /// All keys. What is not here and has a character writes it.
-pub(super) const KEYS: [Binding; 42] = [
+pub(super) const KEYS: [Binding; 43] = [
     key("Enter", Intent::Send, "send"),
     key("Alt+Enter Ctrl+J", Intent::Newline, "a new line in the message"),
     key("Tab", Intent::Complete { is_back: false }, "complete a command or a name; again for the next"),
@@ -85,6 +87,7 @@ pub(super) const KEYS: [Binding; 42] = [
     key("Ctrl+Down", Intent::Select { is_up: false }, ""),
     key("Ctrl+R", Intent::Search, "search in what was said"),
     key("Alt+M F3", Intent::Members, "show or hide who is in the conversation"),
+    key("Alt+O F4", Intent::Blocked, "open or close what blocked people said here"),
     key("F1", Intent::Help, "this help"),
     key("Esc", Intent::Cancel, "close what is open; leave a choice, a reply or a change"),
     key("Up", Intent::Line { is_up: true }, "line above; in an empty message: change your last one"),

@@ -82,6 +82,8 @@ pub(super) struct Row {
     pub(super) order: DisplayOrder,
     pub(super) author: PeerId,
     pub(super) is_own: bool,
+    /// Its author is blocked.
+    pub(super) is_blocked: bool,
     /// When it was written, by its author's clock.
     pub(super) at_ms: u64,
     pub(super) body: String,

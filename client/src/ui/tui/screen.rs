@@ -91,14 +91,19 @@ pub(super) fn suspend() -> io::Result<()> {
     Ok(())
 }
 
-/// Rings the bell, and asks the terminal for a notice on the desktop. `text` has no control characters and no
-/// semicolons.
-pub(super) fn call(text: &str) -> io::Result<()> {
-    execute!(io::stdout(), Print(attention(text, &|name| std::env::var(name).ok())))?;
+/// Rings the bell if `bell`, and if `notice` asks the terminal for a notice on the desktop. `text` has no control
+/// characters and no semicolons.
+pub(super) fn call(text: &str, bell: bool, notice: bool) -> io::Result<()> {
+    if notice {
+        execute!(io::stdout(), Print(attention(text, &|name| std::env::var(name).ok())))?;
+    }
+    if bell {
+        execute!(io::stdout(), Print('\u{7}'))?;
+    }
     io::stdout().flush()
 }
 
-/// The bell and the notice in the form that the terminal knows: OSC 777 for rxvt, foot and the terminals of GNOME's
+/// The notice in the form that the terminal knows: OSC 777 for rxvt, foot and the terminals of GNOME's
 /// family, OSC 9 for the others. tmux hands it on if it is allowed to.
 fn attention(text: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     let term = env("TERM").unwrap_or_default();
@@ -108,11 +113,10 @@ fn attention(text: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     } else {
         format!("\u{1b}]9;Hobnob: {text}\u{7}")
     };
-    let notice = match env("TMUX") {
+    match env("TMUX") {
         Some(_) => format!("\u{1b}Ptmux;{}\u{1b}\\", notice.replace('\u{1b}', "\u{1b}\u{1b}")),
         None => notice,
-    };
-    format!("\u{7}{notice}")
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +128,8 @@ mod tests {
         let with = |name: &'static str, value: &'static str| {
             attention("hi", &move |asked| (asked == name).then(|| value.to_owned()))
         };
-        assert_eq!(with("TERM", "xterm"), "\u{7}\u{1b}]9;Hobnob: hi\u{7}");
-        assert_eq!(with("TERM", "foot-extra"), "\u{7}\u{1b}]777;notify;Hobnob;hi\u{7}");
-        assert_eq!(with("TMUX", "x"), "\u{7}\u{1b}Ptmux;\u{1b}\u{1b}]9;Hobnob: hi\u{7}\u{1b}\\");
+        assert_eq!(with("TERM", "xterm"), "\u{1b}]9;Hobnob: hi\u{7}");
+        assert_eq!(with("TERM", "foot-extra"), "\u{1b}]777;notify;Hobnob;hi\u{7}");
+        assert_eq!(with("TMUX", "x"), "\u{1b}Ptmux;\u{1b}\u{1b}]9;Hobnob: hi\u{7}\u{1b}\\");
     }
 }

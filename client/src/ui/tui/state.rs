@@ -21,6 +21,7 @@ use super::view::theme::Theme;
 use super::zone::Zone;
 use crate::log::{ConversationId, DisplayOrder, MessageId};
 use crate::ui::names::Names;
+use crate::ui::news::Manner;
 use crate::ui::plain::Input;
 
 /// How long a word about something that happened stands at the bottom.
@@ -99,6 +100,7 @@ pub(super) struct State {
     pub(super) zone: Zone,
     pub(super) theme: Theme,
     last_attention_ms: u64,
+    pub(super) manner: Manner,
     actions: Vec<Action>,
 }
 
@@ -121,6 +123,7 @@ impl State {
             zone: setting.zone,
             theme: setting.theme,
             last_attention_ms: 0,
+            manner: Manner { bell: true, notice: true, is_invisible: false },
             actions: Vec::new(),
         }
     }
@@ -195,6 +198,7 @@ impl State {
             width: usize::from(self.areas().messages.width),
             first_unread: buffer.first_unread(),
             selected: buffer.selected,
+            shows_blocked: buffer.shows_blocked,
         }
     }
 
@@ -286,6 +290,7 @@ impl State {
             width: usize::from(area.width),
             first_unread: buffer.first_unread(),
             selected: None,
+            shows_blocked: buffer.shows_blocked,
         };
         let heights =
             |items: &[super::model::Item], at: usize| super::view::message::lines(&look, items, at).len();

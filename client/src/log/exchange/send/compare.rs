@@ -7,9 +7,10 @@ use common::frame::Message as _;
 use tokio::io::AsyncWrite;
 
 use super::super::syncing::{Answer, MAX_COMPARED, Next, TooMany};
-use super::super::{ExchangeError, PAGE};
+use super::super::{ExchangeError, ExchangeEvent, PAGE};
 use super::{Sender, write};
-use crate::log::wire::{Carry, Have, HeadsHash, LogFrame, MAX_IDS, Read, Summary};
+use crate::log::ingest::Quota;
+use crate::log::wire::{Carry, Have, HeadsHash, Later, LogFrame, MAX_IDS, Read, Summary};
 use crate::log::{ConversationId, MessageId};
 use crate::store::Point;
 
@@ -57,7 +58,11 @@ impl Sender<'_> {
         for (conversation, hash) in theirs {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let answer = self.syncing.compare(conversation, hash, ours);
-            match answer.map_err(|TooMany| ExchangeError::TooManyConversations)? {
+            let answer = answer.map_err(|TooMany| ExchangeError::TooManyConversations)?;
+            if self.postponed.contains(&conversation) {
+                continue;
+            }
+            match answer {
                 Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
                 Some(Answer::Have) => {}
                 Some(Answer::Same) => encode(&[(conversation, hash)], out),
@@ -109,6 +114,11 @@ impl Sender<'_> {
         let lacking = exchange.store.lacking(exchange.peer, conversation, known).await?;
         self.syncing.begin(conversation, lacking);
         // What the peer did not know where to put is not on its way any more.
+        self.drop_in_flight(conversation);
+        Ok(())
+    }
+
+    fn drop_in_flight(&mut self, conversation: ConversationId) {
         let dropped: Vec<_> =
             self.in_flight.iter().filter(|(_, (at, _))| *at == conversation).map(|(id, _)| *id).collect();
         for id in dropped {
@@ -116,7 +126,36 @@ impl Sender<'_> {
                 self.in_flight_bytes -= len;
             }
         }
-        Ok(())
+    }
+
+    /// The peer has no room for more of a conversation: nothing of it goes there until it asks.
+    pub(super) fn suspend(&mut self, conversation: ConversationId) {
+        self.syncing.suspend(conversation);
+        self.drop_in_flight(conversation);
+    }
+
+    /// There is no room for more of a conversation here: says so, once.
+    pub(super) async fn postpone(&mut self, conversation: ConversationId, quota: Quota, out: &mut BytesMut) {
+        if self.postponed.len() < MAX_COMPARED && self.postponed.insert(conversation) {
+            LogFrame::from(Later { conversation }).encode(out);
+            let peer = self.shared.exchange.peer;
+            self.shared.tell(ExchangeEvent::Postponed { conversation, peer, quota }).await;
+        }
+    }
+
+    /// Asks for what there was no room for, if there is now.
+    pub(super) async fn ask_postponed(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let mut out = BytesMut::new();
+        for conversation in self.postponed.clone() {
+            if self.shared.exchange.store.exceeded(conversation).await?.is_none() {
+                self.postponed.remove(&conversation);
+                self.ask(conversation, &mut out).await?;
+            }
+        }
+        if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
 
     /// Writes the next messages that the peer lacks.

@@ -97,6 +97,11 @@ impl State {
             Intent::Help => self.command("/help"),
             Intent::Jump => self.start_jump(),
             Intent::Search => self.start_search(),
+            Intent::Blocked => {
+                let buffer = self.panes.current_mut();
+                buffer.shows_blocked = !buffer.shows_blocked;
+                self.load_if_short();
+            }
             Intent::Members => {
                 self.with_members = !self.with_members;
                 self.load_if_short();

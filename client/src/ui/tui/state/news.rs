@@ -8,9 +8,9 @@ use super::super::bind;
 use super::super::keys::KEYS;
 use super::super::overlay::{Found, Overlay};
 use super::{Action, ServerState, State};
-use crate::engine::{ConversationInfo, Person};
+use crate::engine::{Choice, ConversationInfo, Person};
 use crate::log::ConversationId;
-use crate::store::{HistoryRow, MessageRow};
+use crate::store::{HistoryRow, MessageRow, Regard};
 use crate::ui::commands;
 use crate::ui::meeting::Outcome;
 use crate::ui::news::News;
@@ -41,6 +41,13 @@ impl State {
                 self.panes.get_mut(message.conversation).change(row);
             }
             News::Page { conversation, rows } => self.handle_page(conversation, &rows),
+            News::Manner(manner) => self.manner = manner,
+            News::Chosen(ref choice) => {
+                if let Choice::Block { peer, is_on } = choice {
+                    self.panes.all_mut().for_each(|buffer| buffer.set_blocked(*peer, *is_on));
+                }
+                self.fall_back(&news, now_ms);
+            }
             News::Help => self.show_help(),
             News::Qr { title, text, .. } => self.show_code(title, text),
             News::Found { found, has_more, is_rest } => self.handle_found(found, has_more, is_rest),
@@ -75,8 +82,16 @@ impl State {
                 Outcome::Link { .. } | Outcome::Links(_) | Outcome::Names { .. } | Outcome::Safety(_)
             )
         );
-        let is_told =
-            matches!(news, News::Peers { .. } | News::Paths(_) | News::History { .. } | News::Why(_));
+        let is_told = matches!(
+            news,
+            News::Peers { .. }
+                | News::Paths(_)
+                | News::History { .. }
+                | News::RoomHistory { .. }
+                | News::Settings(_)
+                | News::Whois(_)
+                | News::Why(_)
+        );
         let is_answer = is_list || is_told;
         let is_kept = matches!(news, News::Meeting(Outcome::Link { .. }));
         if is_kept {
@@ -102,7 +117,13 @@ impl State {
         for person in people {
             self.names.set(person.contact.peer, &person.contact.name());
         }
-        for person in people {
+        let (active, me) = (self.panes.active(), self.names.me());
+        let is_gone = |peer: PeerId| {
+            let is_hidden = |person: &Person| person.contact.peer == peer && person.regard == Regard::Hidden;
+            people.iter().any(is_hidden) && Some(ConversationId::direct(me, peer)) != active
+        };
+        self.entries.retain(|entry| !entry.peer.is_some_and(is_gone));
+        for person in people.iter().filter(|person| !is_gone(person.contact.peer)) {
             let entry = bind::direct(self.names.me(), person, &self.names, &self.zone);
             match self.entries.iter_mut().find(|known| known.id == entry.id) {
                 Some(known) => *known = entry,
@@ -156,11 +177,17 @@ impl State {
             return;
         }
         let entry = self.entries.iter().find(|entry| entry.id == id);
-        let is_muted = entry.is_some_and(|entry| entry.is_muted);
+        if message.regard != Regard::Open {
+            // It neither calls nor counts; what is on the screen has been seen all the same.
+            if is_looked_at && message.regard == Regard::Quiet {
+                self.tell_seen();
+            }
+            return;
+        }
         let is_direct = entry.is_none_or(|entry| entry.peer.is_some());
         if !is_looked_at {
             self.panes.get_mut(id).add_unread(order, is_mention);
-            if (is_direct || is_mention) && !is_muted {
+            if is_direct || is_mention {
                 self.call(format!("message from {}", self.names.shown(author)), now_ms);
             }
         } else {

@@ -5,10 +5,10 @@ use ratatui::crossterm::event::{Event as Term, KeyCode, KeyEvent, KeyModifiers};
 
 use super::super::model::Row;
 use super::*;
-use crate::engine::{Connected, ConversationInfo, Kind, Member, Person};
+use crate::engine::{Choice, Connected, ConversationInfo, Kind, Member, Person};
 use crate::log::{Content, DisplayOrder, Standing};
 use crate::net::{PathChange, Via};
-use crate::store::{Contact, Marks, MessageRow, State as Delivery};
+use crate::store::{Contact, Marks, MessageRow, Regard, State as Delivery};
 use crate::ui::news::News;
 use crate::ui::plain::Place;
 
@@ -50,6 +50,7 @@ pub(in crate::ui::tui) fn message(from: u8, depth: u64, at_ms: u64, text: &str) 
         content: Content::text(text),
         marks: Marks::default(),
         states: if own { vec![(peer(2), Delivery::Pending)] } else { Vec::new() },
+        regard: Regard::default(),
     }
 }
 
@@ -69,6 +70,7 @@ pub(in crate::ui::tui) fn person(seed: u8, name: &str, via: Option<Via>) -> Pers
         online: via.is_some(),
         verified_ms: None,
         connected: via.map(|via| Connected { words: "a b c".to_owned(), path: Some(path(via)) }),
+        regard: Regard::Open,
     }
 }
 
@@ -183,6 +185,37 @@ fn nobody_is_called_for_what_they_look_at() {
 }
 
 #[test]
+fn the_muted_neither_call_nor_count() {
+    let mut state = state(80, 24, Theme::Plain);
+    for (depth, regard) in [(1, Regard::Quiet), (2, Regard::Hidden)] {
+        said(&mut state, MessageRow { regard, ..message(3, depth, NOON, "@ada") });
+    }
+    assert_eq!(state.poll_actions(), []);
+    assert_eq!(state.unread(id_of(3)), (0, false));
+    said(&mut state, MessageRow { regard: Regard::Quiet, ..message(2, 1, NOON, "x") });
+    assert_eq!(inputs(&mut state), [Input::Seen(id_of(2))], "looked at all the same");
+}
+
+#[test]
+fn who_is_blocked_goes_from_the_list_and_comes_back() {
+    let mut state = state(80, 24, Theme::Plain);
+    said(&mut state, message(3, 1, NOON, "x"));
+    let roster = |regard| {
+        let cleo = Person { regard, ..person(3, "Cleo M", None) };
+        News::Roster(vec![person(2, "Bob", Some(Via::Udp)), cleo])
+    };
+    let block = |is_on| News::Chosen(Choice::Block { peer: peer(3), is_on });
+    state.handle_news(block(true), NOON);
+    state.handle_news(roster(Regard::Hidden), NOON);
+    assert_eq!(state.entries.len(), 1);
+    state.handle_news(block(false), NOON);
+    state.handle_news(roster(Regard::Open), NOON);
+    assert_eq!(state.entries.len(), 2);
+    keys(&mut state, "Alt+2");
+    assert!(state.buffer().rows().all(|row| !row.is_blocked) && state.buffer().rows().count() == 1);
+}
+
+#[test]
 fn older_messages_are_asked_for_when_they_are_wanted() {
     let mut state = state(80, 24, Theme::Plain);
     (100..200).for_each(|depth| said(&mut state, message(2, depth, NOON, "x")));
@@ -285,10 +318,18 @@ fn rooms_stand_in_the_list_and_take_what_is_typed() {
         name: name.to_owned(),
         standing: Standing::Owner,
         connected,
+        regard: Regard::Open,
     };
     let members = vec![member(1, "Ada", true), member(2, "Bob", true), member(4, "Dora", false)];
     let kind = Kind::Room { topic: "tea".to_owned(), members, standing: Some(Standing::Owner) };
-    let info = ConversationInfo { id: room, kind, title: "Tea\u{1b}[2J".to_owned(), unread: 0, newest: None };
+    let info = ConversationInfo {
+        id: room,
+        kind,
+        title: "Tea\u{1b}[2J".to_owned(),
+        unread: 0,
+        newest: None,
+        regard: Regard::Open,
+    };
     state.handle_news(News::Rooms(vec![info]), NOON);
     state.handle_news(News::Turned { conversation: Some(room) }, NOON);
     let entry = state.active().unwrap();

@@ -46,7 +46,8 @@ pub(super) fn status(state: &State, area: Rect, frame: &mut Frame<'_>) {
         (Mode::New, Some(entry)) => format!(" {} {}", sign(entry.presence()), entry.status),
         (Mode::New, None) => connected(state),
     };
-    bar(&left, &(elsewhere(state) + server(state)), area, state.theme.bar(), frame);
+    let hidden = if state.manner.is_invisible { "invisible " } else { "" };
+    bar(&left, &(elsewhere(state) + hidden + server(state)), area, state.theme.bar(), frame);
 }
 
 /// How many are connected.

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::theme::Theme;
 use crate::log::{DisplayOrder, MessageId};
 use crate::ui::names::Names;
+use crate::ui::show::placeholder;
 use crate::ui::tui::model::{Item, Mark, Reaction, Row};
 use crate::ui::tui::text;
 use crate::ui::tui::zone::Zone;
@@ -27,6 +28,15 @@ pub(in crate::ui::tui) struct Look<'a> {
     /// Where the line for unread messages stands.
     pub(in crate::ui::tui) first_unread: Option<DisplayOrder>,
     pub(in crate::ui::tui) selected: Option<MessageId>,
+    /// What blocked people said is open.
+    pub(in crate::ui::tui) shows_blocked: bool,
+}
+
+impl Look<'_> {
+    /// Whether something else stands for the message.
+    fn hides(&self, item: &Item) -> bool {
+        !self.shows_blocked && item.message().is_some_and(|row| row.is_blocked)
+    }
 }
 
 /// The lines of item `at`, with those above it that mark a new day and what is unread.
@@ -39,6 +49,14 @@ pub(in crate::ui::tui) fn lines(look: &Look<'_>, items: &[Item], at: usize) -> V
         lines.push(rule(&day, '─', look.width, look.theme.dim()));
     }
     match item {
+        // The last of those that stand together tells of all.
+        item if look.hides(item) => {
+            if !items.get(at + 1).is_some_and(|next| look.hides(next)) {
+                let count = items[..=at].iter().rev().take_while(|item| look.hides(item)).count();
+                let said = format!("{} (Alt+O)", placeholder(count));
+                lines.push(rule(&said, ' ', look.width, look.theme.dim()));
+            }
+        }
         Item::Message(row) => {
             if look.first_unread == Some(row.order) {
                 lines.push(rule("new", '─', look.width, look.theme.fresh()));
@@ -73,6 +91,9 @@ fn message(look: &Look<'_>, items: &[Item], row: &Row, lines: &mut Vec<Line<'sta
     if let Some(target) = row.reply {
         let rows = items.iter().rev().filter_map(Item::message);
         let said = match rows.into_iter().find(|row| row.order.id == target) {
+            Some(row) if row.is_blocked && !look.shows_blocked => {
+                "↪ a message of a blocked person".to_owned()
+            }
             Some(row) => format!("↪ {}: {}", look.names.shown(row.author), row.body.replace('\n', " ")),
             None => "↪ an earlier message".to_owned(),
         };

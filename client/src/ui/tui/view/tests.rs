@@ -11,7 +11,7 @@ use ratatui::style::Color;
 use super::theme::Theme;
 use crate::log::{Content, Text};
 use crate::net::Via;
-use crate::store::State as Delivery;
+use crate::store::{MessageRow, Regard, State as Delivery};
 use crate::ui::meeting::{Outcome, Safety};
 use crate::ui::news::News;
 use crate::ui::tui::state::State;
@@ -52,6 +52,36 @@ fn compare(name: &str, state: &State, (width, height): (u16, u16)) {
     }
     let then = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(now == then, "{name} has changed; it was\n{then}and is\n{now}");
+}
+
+#[test]
+fn one_line_stands_for_what_the_blocked_said_together_until_it_is_opened() {
+    let mut state = state(60, 16, Theme::Plain);
+    let said_by = |state: &mut State, from: u8, depth, text: &str| {
+        let own = message(2, depth, NOON, text);
+        let regard = if from == 4 { Regard::Hidden } else { Regard::Open };
+        said(state, MessageRow { author: peer(from), regard, ..own });
+    };
+    for (depth, (from, text)) in
+        (1..).zip([(2, "first"), (4, "spam one"), (4, "spam two"), (2, "second"), (4, "spam three")])
+    {
+        said_by(&mut state, from, depth, text);
+    }
+    let shown = |state: &State| text(&screen(state, 60, 16));
+    let closed = shown(&state);
+    assert!(!closed.contains("spam"), "{closed}");
+    let lines: Vec<_> = closed.lines().filter(|line| line.contains("blocked")).collect();
+    assert!(lines.len() == 2 && lines[0].contains("2 messages of blocked people (Alt+O)"), "{closed}");
+    assert!(lines[1].contains("1 message of a blocked person"), "{closed}");
+    keys(&mut state, "Ctrl+Up");
+    assert_eq!(state.buffer().selected, Some(id(4)), "what is closed cannot be chosen");
+    keys(&mut state, "Esc Alt+o");
+    assert_eq!(shown(&state).matches("spam").count(), 3);
+    for depth in 100..140 {
+        said_by(&mut state, 4, depth, "spam");
+        keys(&mut state, "PageUp PageUp PageDown Alt+o");
+        shown(&state);
+    }
 }
 
 /// A conversation with a bit of everything.
