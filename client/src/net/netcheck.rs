@@ -15,9 +15,9 @@ use std::time::Duration;
 use common::address::canonical;
 use common::control::{InstanceId, Register, Welcome, close};
 use common::identity::Identity;
-use common::traversal::may_check;
 use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
 use common::traversal::survey::{Findings, First, MAX_SERVERS, SOCKETS, Survey};
+use common::traversal::{Tier, may_check, tier};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -214,8 +214,12 @@ async fn servers(config: &Config, called: Option<&Called>) -> (Vec<SocketAddr>, 
     };
     let is_v4 = has_family(true) && (all.iter().any(SocketAddr::is_ipv4) || !has_family(false));
     all.retain(|addr| addr.is_ipv4() == is_v4);
+    if let Some(outside) = all.iter().copied().find(|addr| tier(*addr) == Tier::Public) {
+        // A rendezvous in the network itself sees nothing of its NAT.
+        all.retain(|addr| stun::are_comparable(*addr, outside));
+    }
     all.truncate(MAX_SERVERS);
-    let is_rendezvous = main.is_some_and(|main| main.is_ipv4() == is_v4);
+    let is_rendezvous = main.is_some() && all.first() == main.as_ref();
     (all, if is_rendezvous { First::Rendezvous } else { First::Any })
 }
 

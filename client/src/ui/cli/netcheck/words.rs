@@ -225,7 +225,6 @@ mod tests {
             nat: Nat { mapping, allocation },
             filtering: Filtering::PortDependent,
             hairpin: Some(false),
-            keeps_ports: allocation == Allocation::Preserving,
         };
         Report {
             server: None,
