@@ -26,6 +26,7 @@ const PUBLIC: [u8; 4] = [198, 51, 100, 1];
 
 async fn netcheck(access: &Access, lifetime: MeasureLifetime) -> Report {
     let mut world = World::new(7);
+    world.start_square_server();
     let home = world.home(access);
     let socket = world.net.bind(home.host, PORT);
     let interfaces = match access {

@@ -48,7 +48,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   found {messages: [{…message, received_ms, states}]}                                    answers /search
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
   status {peer, running, server, contacts, connected, unsent}                            answers client status
-  netcheck {server, network, stun, addresses, ipv6, port_mapping, meaning, before}       answers client netcheck
+  netcheck {server, network, stun, …}, see docs/commands.md                              answers client netcheck
 
 Exit codes:
   0  all is well
