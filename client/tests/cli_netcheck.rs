@@ -65,6 +65,10 @@ fn a_server_that_is_not_there_is_said_to_be_not_there() {
     assert_eq!((&events[0]["event"], &events[1]["event"]), (&"netcheck".into(), &"error".into()));
     assert_eq!(events[0]["network"]["udp"], Value::Null);
     assert!(events[0]["server"]["ways"].as_array().unwrap().iter().all(|way| way["ms"].is_null()));
+    let (code, out, errors) =
+        run(command(&setup.dir("eve")).args(["netcheck", "--json", "--stun", &address]));
+    assert_eq!((code, &parse(&out)[0]["stun_silent"][0]), (Some(3), &address.as_str().into()));
+    assert!(errors.contains("no STUN server answered"), "{errors}");
     // Nothing was learned, and nothing is remembered.
     assert!(!setup.dir("eve").join("networks.json").exists());
 }

@@ -114,6 +114,7 @@ pub struct World {
     server: Option<Server>,
     server_identity: Identity,
     server_addr: SocketAddr,
+    is_square: bool,
     homes: u8,
     seed: u64,
     /// Clients started and addresses changed so far: each gets a number of its own.
@@ -143,6 +144,7 @@ impl World {
             server: None,
             server_identity: Identity::from_seed([99; 32]),
             server_addr: SocketAddr::new(ip, SERVER_PORT),
+            is_square: false,
             homes: 0,
             seed,
             counter: AtomicU64::new(0),
@@ -161,16 +163,22 @@ impl World {
         let probe = |ip: [u8; 4], port: u16| -> Arc<dyn AsyncUdpSocket> {
             self.net.bind_at(self.server_host, (ip, port).into()).expect("the server has this address")
         };
-        let socket = probe(SERVER_IP, SERVER_PORT);
-        // With the last one they are what RFC 5780 wants.
-        let probes = vec![
-            probe(SERVER_IP, 5001),
-            probe(SERVER_IP, 5002),
-            probe(SERVER_ALT_IP, 5001),
-            probe(SERVER_ALT_IP, SERVER_PORT),
-        ];
+        let mut probes = vec![probe(SERVER_IP, 5001), probe(SERVER_IP, 5002), probe(SERVER_ALT_IP, 5001)];
+        let socket = if self.is_square {
+            probes.push(probe(SERVER_ALT_IP, SERVER_PORT));
+            probe(SERVER_IP, SERVER_PORT)
+        } else {
+            self.net.bind(self.server_host, SERVER_PORT)
+        };
         let server = Server::with_probes(&self.server_identity, Limits::default(), vec![socket], probes);
         self.server = Some(server.expect("a simulated socket works"));
+    }
+
+    /// The server is another one from now on, whose addresses are as RFC 5780 wants them.
+    pub fn start_square_server(&mut self) {
+        self.kill_server();
+        self.is_square = true;
+        self.start_server();
     }
 
     /// Ends the server without a word, as a power cut does.

@@ -8,7 +8,6 @@ use common::traversal::nat::{Allocation, Mapping, PortRange};
 use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
 use common::traversal::survey::{Asks, Filtering, Findings, First, SOCKETS, Survey};
 use common::traversal::{Local, Transmit};
-use proptest::prelude::*;
 use tests::nat::{Allocation as Rule, Behavior, Flow, Nat, Profile, Verdict};
 
 const FIRST_PORT: u16 = 40_000;
@@ -132,32 +131,31 @@ fn filtering_of(profile: Profile, addresses: u8) -> Filtering {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn every_kind_is_named(seed: u64, addresses in 1u8..3, loss in prop_oneof![Just(4usize), Just(7), Just(1_000)]) {
+/// With whatever luck the NAT has in drawing ports, and every fourth or seventh packet lost.
+#[test]
+fn every_kind_is_named() {
+    for seed in 0..60u8 {
+        let (addresses, loss) = (if seed % 2 == 0 { 1 } else { 2 }, [4, 7, 1_000][usize::from(seed % 3)]);
         for profile in Profile::all().into_iter().filter(|profile| profile.udp) {
-            let found = survey(profile, seed, addresses, loss);
-            let name = profile.name;
-            prop_assert_eq!(found.nat.mapping, mapping_of(profile, addresses), "{}", name);
-            prop_assert_eq!(found.filtering, filtering_of(profile, addresses), "{}", name);
-            prop_assert_eq!(found.hairpin, Some(profile.hairpin), "{}", name);
-            prop_assert_eq!(found.keeps_ports, profile.allocation == Rule::Preserving, "{}", name);
-            match profile.allocation {
-                Rule::Preserving => prop_assert_eq!(found.nat.allocation, Allocation::Preserving, "{}", name),
-                Rule::Sequential { step } => {
-                    prop_assert_eq!(found.nat.allocation, Allocation::Sequential { step }, "{}", name);
-                }
-                Rule::Block { size } => {
-                    let Allocation::Random(range) = found.nat.allocation else { panic!("{name}: {found:?}") };
-                    prop_assert!(range.is_block() && range.size() <= 2 * u32::from(size), "{}", name);
-                }
-                Rule::Random | Rule::Parity => {
-                    prop_assert_eq!(found.nat.allocation, Allocation::Random(PortRange::ALL), "{}", name);
-                }
-            }
+            let found = survey(profile, seed.into(), addresses, loss);
+            let name = format!("{} with seed {seed}: {found:?}", profile.name);
+            assert_eq!(found.nat.mapping, mapping_of(profile, addresses), "{name}");
+            assert_eq!(found.filtering, filtering_of(profile, addresses), "{name}");
+            assert_eq!(found.hairpin, Some(profile.hairpin), "{name}");
+            assert!(allocates_so(profile.allocation, found.nat.allocation), "{name}");
         }
+    }
+}
+
+fn allocates_so(rule: Rule, found: Allocation) -> bool {
+    match (rule, found) {
+        (Rule::Preserving, Allocation::Preserving) => true,
+        (Rule::Sequential { step }, Allocation::Sequential { step: found }) => step == found,
+        (Rule::Block { size }, Allocation::Random(range)) => {
+            range.is_block() && range.size() <= 2 * u32::from(size)
+        }
+        (Rule::Random | Rule::Parity, Allocation::Random(range)) => range == PortRange::ALL,
+        _ => false,
     }
 }
 

@@ -26,6 +26,7 @@ const PUBLIC: [u8; 4] = [198, 51, 100, 1];
 
 async fn netcheck(access: &Access, lifetime: MeasureLifetime) -> Report {
     let mut world = World::new(7);
+    world.start_square_server();
     let home = world.home(access);
     let socket = world.net.bind(home.host, PORT);
     let interfaces = match access {
@@ -122,10 +123,10 @@ async fn the_lifetime_is_measured_when_it_is_asked_for() {
 }
 
 /// What a client behind a NAT makes of it if the rendezvous has one address and the user names `stun` servers.
-async fn mapping_with(stun: Vec<String>) -> Mapping {
+async fn mapping_with(rendezvous: [u8; 4], stun: Vec<String>) -> Mapping {
     let net = SimNet::new(1);
     let site = net.site();
-    let ips: [IpAddr; 2] = [[203, 0, 113, 1].into(), [203, 0, 113, 9].into()];
+    let ips: [IpAddr; 2] = [rendezvous.into(), [203, 0, 113, 9].into()];
     let hosts = ips.map(|ip| net.host(Segment::Core(site), ip));
     let identity = Identity::from_seed([9; 32]);
     let at = |n: usize, port| -> Arc<dyn AsyncUdpSocket> {
@@ -143,7 +144,10 @@ async fn mapping_with(stun: Vec<String>) -> Mapping {
     let config = net::Config {
         identity: Identity::from_seed([1; 32]),
         instance: InstanceId(1),
-        server: Some(ServerTarget { address: "203.0.113.1:5000".to_owned(), key: Some(server.peer_id()) }),
+        server: Some(ServerTarget {
+            address: SocketAddr::from((ips[0], 5000)).to_string(),
+            key: Some(server.peer_id()),
+        }),
         tunnels: None,
         links: vec![net.bind(host, PORT)],
         bind_extra: BindExtra(Arc::new(move |_: SocketAddr| Ok(binding.bind(host, 0)))),
@@ -163,8 +167,12 @@ async fn mapping_with(stun: Vec<String>) -> Mapping {
 #[tokio::test(start_paused = true)]
 async fn the_users_stun_servers_tell_a_client_what_one_address_cannot() {
     let limit = Duration::from_secs(60);
-    let without = timeout(limit, mapping_with(Vec::new())).await;
-    assert_eq!(without.expect("an end"), Mapping::OneAddress);
-    let with = timeout(limit, mapping_with(vec!["203.0.113.9:3478".to_owned()])).await;
-    assert_eq!(with.expect("an end"), Mapping::AddressDependent);
+    let outside = [203, 0, 113, 1];
+    let stun = || vec!["203.0.113.9:3478".to_owned()];
+    let mapping =
+        async |rendezvous, stun| timeout(limit, mapping_with(rendezvous, stun)).await.expect("an end");
+    assert_eq!(mapping(outside, Vec::new()).await, Mapping::OneAddress);
+    assert_eq!(mapping(outside, stun()).await, Mapping::AddressDependent);
+    // A rendezvous within the network sees something else for another reason.
+    assert_eq!(mapping([10, 0, 0, 1], stun()).await, Mapping::OneAddress);
 }

@@ -166,14 +166,26 @@ pub(crate) async fn run(
             Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = change::next(&mut changes) => Wake::Network,
-            Ok(()) = mapped.changed() => Wake::Mapped,
-            Ok(()) = found.changed() => Wake::Stun,
+            Some(wake) = surroundings(&mut mapped, &mut found) => wake,
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
         if !driver.handle(wake).await {
             return;
         }
+    }
+}
+
+/// Waits for news of what lies around this machine; `None` if there will be none.
+async fn surroundings(
+    mapped: &mut watch::Receiver<Option<SocketAddr>>,
+    found: &mut watch::Receiver<Vec<SocketAddr>>,
+) -> Option<Wake> {
+    tokio::select! {
+        biased;
+        Ok(()) = mapped.changed() => Some(Wake::Mapped),
+        Ok(()) = found.changed() => Some(Wake::Stun),
+        else => None,
     }
 }
 

@@ -15,9 +15,9 @@ use std::time::Duration;
 use common::address::canonical;
 use common::control::{Admit, InstanceId, Register, Welcome, close};
 use common::identity::Identity;
-use common::traversal::may_check;
 use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
 use common::traversal::survey::{Findings, First, MAX_SERVERS, SOCKETS, Survey};
+use common::traversal::{Tier, may_check, tier};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -82,13 +82,15 @@ pub async fn check(config: Config) -> io::Result<Report> {
             Some(caller) => Some(caller.call().await),
             None => None,
         };
-        let (servers, first) = servers(&config, called.as_ref()).await;
+        let named = named(&config.stun).await;
+        let (servers, first) = servers(&config, called.as_ref(), &named);
         let udp = survey(&config, &servers, first).await?;
+        let silent = silent(&named, &udp);
         let lifetime = match (config.lifetime, udp.seen.first()) {
             (MeasureLifetime::Yes, Some(seen)) => Some(lifetime(&config, seen.server).await),
             (MeasureLifetime::Yes | MeasureLifetime::No, _) => None,
         };
-        Ok::<_, io::Error>((called, udp, lifetime))
+        Ok::<_, io::Error>((called, udp, silent, lifetime))
     };
     let protocols = async {
         match (config.router)() {
@@ -97,7 +99,7 @@ pub async fn check(config: Config) -> io::Result<Report> {
         }
     };
     let (tunnels, over_udp, port_mapping) = tokio::join!(through_tunnels, over_udp, protocols);
-    let (called, udp, lifetime) = over_udp?;
+    let (called, udp, silent, lifetime) = over_udp?;
     let server = config.server.as_ref().zip(called).map(|(target, called)| ServerReport {
         address: target.address.clone(),
         outcome: called.outcome,
@@ -105,7 +107,7 @@ pub async fn check(config: Config) -> io::Result<Report> {
     });
     let own = (config.interfaces)();
     let ipv6 = Ipv6 { address: own.iter().copied().find(is_global_v6) };
-    Ok(Report { server, udp, own, lifetime, ipv6, port_mapping })
+    Ok(Report { server, udp, silent, own, lifetime, ipv6, port_mapping })
 }
 
 /// Goes to the server as somebody whom nobody knows.
@@ -203,24 +205,48 @@ fn answering(ways: &[Way]) -> Vec<SocketAddr> {
     ways.iter().filter(|way| way.outcome.is_ok()).filter_map(|way| way.address).collect()
 }
 
+/// A STUN server of the user's choice.
+struct Named {
+    name: String,
+    /// None if the name does not resolve.
+    addresses: Vec<SocketAddr>,
+}
+
+async fn named(names: &[String]) -> Vec<Named> {
+    let mut all = Vec::new();
+    for name in names.iter().take(stun::MAX_SERVERS) {
+        all.push(Named { name: name.clone(), addresses: stun::resolve(name).await });
+    }
+    all
+}
+
+/// Those that did not answer, by the names that the user gave them.
+fn silent(named: &[Named], udp: &Findings) -> Vec<String> {
+    let has_answered = |addr: &SocketAddr| udp.seen.iter().any(|seen| seen.server == *addr);
+    let silent = named.iter().filter(|named| !named.addresses.iter().any(has_answered));
+    silent.map(|named| named.name.clone()).collect()
+}
+
 /// Whom the survey asks: the rendezvous where it answered over UDP, its other ports, and the user's servers; of the family
 /// of the first of them, with IPv4, which has NATs, before IPv6.
-async fn servers(config: &Config, called: Option<&Called>) -> (Vec<SocketAddr>, First) {
+fn servers(config: &Config, called: Option<&Called>, named: &[Named]) -> (Vec<SocketAddr>, First) {
     let mut mains: Vec<_> = called.iter().flat_map(|called| answering(&called.ways)).collect();
     mains.sort_by_key(SocketAddr::is_ipv6);
     let main = mains.first().copied();
     let probes = called.iter().flat_map(|called| &called.probes).copied();
     let mut all: Vec<_> = main.into_iter().chain(probes).collect();
-    for name in config.stun.iter().take(stun::MAX_SERVERS) {
-        all.extend(stun::resolve(name).await);
-    }
+    all.extend(named.iter().flat_map(|named| &named.addresses));
     let has_family = |is_v4: bool| {
         config.links.iter().any(|link| link.local_addr().is_ok_and(|local| local.is_ipv4() == is_v4))
     };
     let is_v4 = has_family(true) && (all.iter().any(SocketAddr::is_ipv4) || !has_family(false));
     all.retain(|addr| addr.is_ipv4() == is_v4);
+    if let Some(outside) = all.iter().copied().find(|addr| tier(*addr) == Tier::Public) {
+        // A rendezvous in the network itself sees nothing of its NAT.
+        all.retain(|addr| stun::are_comparable(*addr, outside));
+    }
     all.truncate(MAX_SERVERS);
-    let is_rendezvous = main.is_some_and(|main| main.is_ipv4() == is_v4);
+    let is_rendezvous = main.is_some() && all.first() == main.as_ref();
     (all, if is_rendezvous { First::Rendezvous } else { First::Any })
 }
 

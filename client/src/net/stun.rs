@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::traversal::tier;
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -44,6 +45,11 @@ async fn look(names: Vec<String>, mut changes: watch::Receiver<()>, found: watch
             () = sleep(RETRY), if is_lost => {}
         }
     }
+}
+
+/// Whether what both see of a socket can be compared: a server in the network itself sees what its NAT does not change.
+pub(super) fn are_comparable(a: SocketAddr, b: SocketAddr) -> bool {
+    tier(a) == tier(b) && a.ip().is_loopback() == b.ip().is_loopback()
 }
 
 /// The first address of each family that `name` has; none if it does not resolve in time.

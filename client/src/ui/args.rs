@@ -66,7 +66,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   safety {peer, number, words, verified, verified_ms}                                    answers /verify
   blocked {messages}, in the place of messages that client history leaves out
   status {peer, running, server, contacts, connected, unsent, visible}                   answers client status
-  netcheck {server, network, stun, addresses, ipv6, port_mapping, meaning, before}       answers client netcheck
+  netcheck {server, network, stun, …}, see docs/commands.md                              answers client netcheck
 
 Exit codes:
   0  all is well

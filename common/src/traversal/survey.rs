@@ -53,8 +53,6 @@ pub struct Findings {
     pub filtering: Filtering,
     /// Whether two sockets behind it reach each other at the endpoints that a server sees; `None` if that was not tried.
     pub hairpin: Option<bool>,
-    /// Whether all ports that a server saw were the sockets' own.
-    pub keeps_ports: bool,
 }
 
 /// One server's answer to the first socket.
@@ -194,8 +192,6 @@ impl Survey {
     fn handle_ports(&mut self, now: Instant, asked: &[Question]) {
         self.sample(asked);
         self.findings.nat = nat::classify(&self.samples);
-        self.findings.keeps_ports =
-            self.samples.iter().all(|sample| sample.mapped.port() == sample.local_port);
         let Some(main) = self.main else { return };
         self.stage = Stage::Doors;
         if asked.iter().any(|question| question.local == FILTERED && question.answer.is_some()) {

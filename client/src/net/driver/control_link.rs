@@ -95,7 +95,8 @@ impl Driver {
         let local = locals.iter().find(|local| local.is_ipv4() == server.is_ipv4());
         let place = Place { local_port: local.map_or(0, SocketAddr::port), server, observed };
         let seed = self.rng.random();
-        let probes = [link.welcome.probes.as_slice(), self.stun.borrow().as_slice()].concat();
+        let mut probes = link.welcome.probes.clone();
+        probes.extend(self.stun.borrow().iter().filter(|addr| stun::are_comparable(**addr, server)));
         self.socket.with_mux(|mux| mux.probe(now, seed, place, &probes));
     }
 

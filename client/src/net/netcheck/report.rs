@@ -18,6 +18,8 @@ pub struct Report {
     pub server: Option<ServerReport>,
     /// What happens to UDP.
     pub udp: Findings,
+    /// STUN servers of the user's choice that did not answer, or whose names did not resolve.
+    pub silent: Vec<String>,
     /// This machine's own addresses.
     pub own: Vec<IpAddr>,
     /// How long an unused mapping lives, if that was measured.

@@ -180,7 +180,7 @@ pub(in crate::ui) struct Backup {
 /// Options of `client netcheck`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Takes three to ten seconds. It may run beside a client: it uses sockets and a key of its own. The exit code is 3 if the server was not reached. What was found is remembered for this network in networks.json in the data directory."
+    after_help = "Takes a few seconds, fifteen at most. It may run beside a client: it uses sockets and a key of its own. The exit code is 3 if the server was not reached. What was found is remembered for this network in networks.json in the data directory."
 )]
 pub(in crate::ui) struct Netcheck {
     /// The rendezvous to reach, as HOST:PORT or HOST:PORT#KEY

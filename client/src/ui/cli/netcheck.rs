@@ -53,8 +53,9 @@ pub(super) async fn run(args: &Args, options: &Netcheck) -> Result<Exit, Fatal> 
     if let Some(id) = network.filter(|_| report.kind() != Kind::Unknown) {
         remember(&dir, Known { id, at: unix_ms(), kind: view.kind().to_owned(), lifetime });
     }
-    match report.server.and_then(|server| server.outcome.err()) {
-        Some(error) => Err(Fatal::with(Exit::Server)(&error)),
+    match report.server {
+        Some(server) => server.outcome.map(|_| Exit::Good).map_err(|error| Fatal::with(Exit::Server)(&error)),
+        None if report.udp.seen.is_empty() => Err(Fatal::with(Exit::Server)(&"no STUN server answered")),
         None => Ok(Exit::Good),
     }
 }

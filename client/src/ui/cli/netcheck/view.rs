@@ -17,6 +17,7 @@ pub(in crate::ui) struct View {
     pub(super) server: Option<ServerView>,
     pub(super) network: Network,
     pub(super) stun: Vec<Stun>,
+    pub(super) stun_silent: Vec<String>,
     pub(super) addresses: Vec<String>,
     pub(super) ipv6: Ipv6,
     pub(super) port_mapping: Vec<Protocol>,
@@ -107,6 +108,7 @@ impl View {
             server: report.server.as_ref().map(ServerView::of),
             network: Network::of(report, lifetime),
             stun: stun.collect(),
+            stun_silent: report.silent.clone(),
             addresses: report.own.iter().map(ToString::to_string).collect(),
             ipv6: Ipv6 {
                 address: report.ipv6.address.map(|address| address.to_string()),

@@ -23,6 +23,9 @@ pub(super) fn text(view: &View) -> String {
         text +=
             &line("STUN", &format!("{} answered, the first in {} ms", endpoints(view.stun.len()), stun.ms));
     }
+    for silent in &view.stun_silent {
+        text += &line("STUN", &format!("{silent} did not answer"));
+    }
     text += &of_network(&view.network);
     text += &line("IPv6", &of_ipv6(view));
     if view.port_mapping.is_empty() {
@@ -225,11 +228,11 @@ mod tests {
             nat: Nat { mapping, allocation },
             filtering: Filtering::PortDependent,
             hairpin: Some(false),
-            keeps_ports: allocation == Allocation::Preserving,
         };
         Report {
             server: None,
             udp,
+            silent: vec!["stun.example.org:3478".to_owned()],
             own: vec![IpAddr::from([192, 168, 1, 10])],
             lifetime: None,
             ipv6: Ipv6 { address: None },
@@ -284,5 +287,6 @@ mod tests {
         let nobody = Report { udp: Findings::default(), ..report(Mapping::Unknown, Allocation::Unknown) };
         let said = words(&nobody);
         assert!(said.contains("UDP         nobody answered") && !said.contains("mapping"), "{said}");
+        assert!(said.contains("STUN        stun.example.org:3478 did not answer\n"), "{said}");
     }
 }
