@@ -242,9 +242,14 @@ impl Agent {
         }
     }
 
+    /// Whether this is the accepting side. Where both would do the same, it waits for the other; and while nothing is said
+    /// it keeps to the path that the other keeps.
+    fn follows(&self) -> bool {
+        self.keys.front().is_some_and(|key| key.side == Side::Acceptor)
+    }
+
     fn own_hold(&self) -> Duration {
-        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
-        if leads { self.hold.saturating_sub(LEAD).max(LEAD) } else { self.hold }
+        if self.follows() { self.hold } else { self.hold.saturating_sub(LEAD).max(LEAD) }
     }
 
     /// Makes requests with the key `name` from now on; the peer must have it by now.
@@ -450,9 +455,12 @@ impl Agent {
             }
             None => self.insert(now, way),
         }
-        if is_wished
+        let is_idle = self.is_idle(now) && datagram.len() < check::PADDED_LEN;
+        let is_followed = is_idle && self.follows() && self.has_udp() && self.route.direct() != Some(way);
+        if (is_wished || is_followed)
             && let Some(path) = self.paths.iter_mut().find(|path| path.way == way)
-            && path.favour == 0
+            && (path.favour == 0 || is_followed)
+            && Some(tier(remote)) == self.route.direct().map(|way| tier(way.remote))
         {
             self.favours += 1;
             path.set_favour(now, self.favours, false);
@@ -545,9 +553,8 @@ impl Agent {
             return None;
         }
         let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
-        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
         // Both sides at the same time would each make what the other's makes needless.
-        let after = if leads { rotation.after } else { rotation.after * 9 / 8 };
+        let after = if self.follows() { rotation.after * 9 / 8 } else { rotation.after };
         let due = self.next_renewal.map_or(born + after, |next| next.max(born + after));
         (rotation.until.is_none_or(|until| due < until) && self.renewals < MAX_RENEWALS).then_some(due)
     }

@@ -10,6 +10,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::address;
@@ -56,7 +57,7 @@ pub(super) struct Context {
     /// The server, `HOST:PORT`, if there is one.
     pub(super) server: Option<String>,
     /// Whether it was not reached over UDP: there is no hope for that then.
-    pub(super) is_tunnelled: bool,
+    pub(super) is_tunnelled: Arc<AtomicBool>,
     pub(super) interfaces: fn() -> Vec<IpAddr>,
     /// Where the peer is told of our offers.
     pub(super) tell: watch::Sender<Option<Offer>>,
@@ -68,6 +69,7 @@ pub(super) struct Context {
 pub(crate) struct Handle {
     offers: mpsc::Sender<Offer>,
     vias: watch::Sender<Via>,
+    is_tunnelled: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -78,13 +80,21 @@ impl Handle {
         let via =
             context.socket.with_mux(|mux| mux.path_of(context.peer)).map_or(Via::Relay, |path| path.via);
         let (vias, vias_in) = watch::channel(via);
+        let is_tunnelled = Arc::clone(&context.is_tunnelled);
         let task = tasks.spawn(run(context, offers_in, vias_in));
-        Self { offers, vias, task }
+        Self { offers, vias, is_tunnelled, task }
     }
 
     /// Packets for the peer take another way.
     pub(super) fn set_via(&self, via: Via) {
         self.vias.send_replace(via);
+    }
+
+    /// The server is reached over a tunnel from now on, or over UDP.
+    pub(super) fn set_tunnelled(&self, is_tunnelled: bool) {
+        self.is_tunnelled.store(is_tunnelled, Ordering::Relaxed);
+        // The task looks again.
+        self.vias.send_modify(|_| {});
     }
 
     /// The peer has made an offer.
@@ -190,7 +200,7 @@ impl Task {
             Via::Udp | Via::Lan => Reach::Udp,
         };
         self.punch.handle_reach(clock::now(), reach);
-        if self.context.is_tunnelled {
+        if self.context.is_tunnelled.load(Ordering::Relaxed) {
             self.punch.hurry(clock::now());
         }
         // Both sides may have several connections and like different ones best: one of them decides.
