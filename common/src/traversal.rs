@@ -51,7 +51,7 @@ use tools::Output;
 pub use tools::{PUNCH_BURST, PUNCH_INTERVAL};
 
 /// Addresses of one peer that are tried at the same time. A new one replaces the oldest that never answered.
-pub const MAX_PATHS: usize = 16;
+pub const MAX_PATHS: usize = 72;
 /// Check keys that are valid at the same time: one for each introduction and one from the handshake.
 const MAX_KEYS: usize = 6;
 /// Checks to addresses that have not answered, of one peer and all its addresses together: this many at once ...
@@ -449,11 +449,11 @@ impl Agent {
         // RFC 8445 §7.3.1.3–4: an unknown source is a peer-reflexive candidate, and gets a triggered check.
         self.confirm_suspicion(now);
         match self.paths.iter_mut().find(|path| path.way == way) {
-            Some(path) => {
-                path.trigger(now);
-                path.handle_heard(now);
-            }
+            Some(path) => path.trigger(now),
             None => self.insert(now, way),
+        }
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
+            path.handle_heard(now);
         }
         let is_idle = self.is_idle(now) && datagram.len() < check::PADDED_LEN;
         let is_followed = is_idle && self.follows() && self.has_udp() && self.route.direct() != Some(way);
@@ -517,10 +517,14 @@ impl Agent {
             if let Some(Due::Beat) = due {
                 path.handle_beat(now);
                 let Way { local, remote } = path.way;
-                self.transmits.push_back(Transmit { local, to: remote, bytes: check::indication(self.rng.random()) });
+                self.transmits.push_back(Transmit {
+                    local,
+                    to: remote,
+                    bytes: check::indication(self.rng.random()),
+                });
             }
             if let Some(Due::Check(size)) = due {
-                if !path.has_answered() && !self.unproven.take(now) {
+                if !path.has_answered() && !path.is_called_for() && !self.unproven.take(now) {
                     path.defer(now + UNPROVEN_INTERVAL);
                     continue;
                 }

@@ -1,8 +1,8 @@
 //! What a connection costs while nobody says anything, and that NATs do not forget it meanwhile.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use client::engine::Event;

@@ -265,7 +265,9 @@ impl Driver {
                     // What has taken UDP from the peer may have taken it from the server.
                     link.doubt();
                 }
-                if change.via == Via::Relay && (peer.online.is_none() || !matches!(self.server, Server::Up(_))) {
+                if change.via == Via::Relay
+                    && (peer.online.is_none() || !matches!(self.server, Server::Up(_)))
+                {
                     peer.suspect_absence(now);
                 }
             }

@@ -177,7 +177,8 @@ impl Canaries {
             let Some(canary) = self.row.iter_mut().find(|canary| canary.local == local) else { continue };
             match canary.state {
                 State::Silent(port) => {
-                    (canary.state, canary.since, canary.repeats, canary.id) = (State::Called(port), now, 0, id);
+                    (canary.state, canary.since, canary.repeats, canary.id) =
+                        (State::Called(port), now, 0, id);
                     self.send(Local::MAIN, response_port::request(id, port));
                 }
                 State::Asked | State::Called(_) if canary.repeats + 1 < REPEATS_MS.len() => {

@@ -53,11 +53,10 @@ impl Renewal {
         }
         self.is_told = true;
         let ports = match (&seen[..], class) {
-            ([first, second], Class::Hard(Choice::Counter(step)) | Class::Doubtful(Choice::Counter(step)))
-                if first != second =>
-            {
-                between(*first, *second, step)
-            }
+            (
+                [first, second],
+                Class::Hard(Choice::Counter(step)) | Class::Doubtful(Choice::Counter(step)),
+            ) if first != second => between(*first, *second, step),
             ([first, second], _) if first != second => return,
             _ => vec![seen[0]],
         };

@@ -61,7 +61,7 @@ pub async fn talk(seed: u64, accesses: [&Access; 2], time: Duration) -> anyhow::
     Ok(Outcome { gap, direct: 100.0 * (1.0 - indirect.as_secs_f64() / time.as_secs_f64()) })
 }
 
-/// Measures `runs` conversations of each pair.
+/// Measures `runs` conversations of each pair, ten virtual minutes and a real one each.
 ///
 /// # Errors
 /// If a line is lost, or nothing works at all.
@@ -71,9 +71,15 @@ pub fn run(runs: u64, report: &mut Report) -> anyhow::Result<()> {
         ("random ports × public", [&random, &Access::Public]),
         ("random ports × EIM/APDF", [&random, &Access::Nat(Profile::eim_apdf_random())]),
         ("random ports, both", [&random, &random]),
-        ("ports kept, both", [&mortal(Profile::eim_apdf_preserving()), &mortal(Profile::eim_apdf_preserving())]),
+        (
+            "ports kept, both",
+            [&mortal(Profile::eim_apdf_preserving()), &mortal(Profile::eim_apdf_preserving())],
+        ),
         ("carrier NAT × random ports", [&mortal(Profile::cgnat()), &random]),
-        ("counter × EIM/APDF", [&mortal(Profile::symmetric_sequential()), &Access::Nat(Profile::eim_apdf_random())]),
+        (
+            "counter × EIM/APDF",
+            [&mortal(Profile::symmetric_sequential()), &Access::Nat(Profile::eim_apdf_random())],
+        ),
     ];
     for (name, accesses) in pairs {
         let mut outcomes = Vec::new();
@@ -82,7 +88,8 @@ pub fn run(runs: u64, report: &mut Report) -> anyhow::Result<()> {
         }
         let gaps: Samples = outcomes.iter().map(|outcome| ms(outcome.gap)).collect();
         let direct: Samples = outcomes.iter().map(|outcome| outcome.direct).collect();
-        let figure = |what: &str, unit, value| Figure::new("lifetime", format!("{name}: {what}"), unit, value);
+        let figure =
+            |what: &str, unit, value| Figure::new("lifetime", format!("{name}: {what}"), unit, value);
         report.add(figure("direct, worst", "%", direct.min()).target(Target::AtLeast(MIN_DIRECT)));
         report.add(figure("longest silence, worst", "ms", gaps.max()).target(Target::AtMost(ms(MAX_GAP))));
     }

@@ -73,7 +73,9 @@ impl Talk {
             for (at, via) in vias.iter().filter(|(at, _)| *at >= from && *at <= until) {
                 match via {
                     Via::Relay => lost = lost.or(Some(*at)),
-                    Via::Udp | Via::Lan | Via::Tcp => total += lost.take().map_or(Duration::ZERO, |lost| *at - lost),
+                    Via::Udp | Via::Lan | Via::Tcp => {
+                        total += lost.take().map_or(Duration::ZERO, |lost| *at - lost)
+                    }
                 }
             }
             total + lost.map_or(Duration::ZERO, |lost| until - lost)

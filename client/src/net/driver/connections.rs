@@ -47,7 +47,8 @@ impl Driver {
 
     pub(super) fn start_dial(&mut self, id: PeerId) {
         let Some((addr, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else { return };
-        let config = self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt, Side::Dialer));
+        let config =
+            self.credentials.dialling(tuning::peer_transport(generation, self.relayed_rtt, Side::Dialer));
         match self.endpoint.connect_with(config, addr, &common::tls::server_name(id)) {
             Ok(connecting) => {
                 let reporter = self.reporter(id, Side::Dialer);
@@ -85,7 +86,8 @@ impl Driver {
         let Some((_, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else {
             return incoming.ignore();
         };
-        let config = self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt, Side::Acceptor));
+        let config =
+            self.credentials.accepting(tuning::peer_transport(generation, self.relayed_rtt, Side::Acceptor));
         match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => {
                 // An attempt that is under way is overtaken.

@@ -36,7 +36,8 @@ impl Rotations {
                 let age = now.saturating_duration_since(since).saturating_sub(LATE);
                 // One that lived for longer says that the last one died of something else.
                 let is_other = self.lifetime.is_some_and(|lifetime| age > lifetime * 2);
-                self.lifetime = if is_other { Some(age) } else { Some(self.lifetime.map_or(age, |l| l.min(age))) };
+                self.lifetime =
+                    if is_other { Some(age) } else { Some(self.lifetime.map_or(age, |l| l.min(age))) };
             }
             Some(_) => self.lifetime = None,
             None => {}
@@ -76,8 +77,7 @@ mod tests {
         let start = crate::net::clock::now();
         let at = |secs| start + Duration::from_secs(secs);
         let addr = |port| SocketAddr::from(([198, 51, 100, 1], port));
-        let nat =
-            Nat { mapping: Mapping::Independent, allocation: Allocation::Random(PortRange::ALL) };
+        let nat = Nat { mapping: Mapping::Independent, allocation: Allocation::Random(PortRange::ALL) };
         let mut rotations = Rotations::default();
         assert_eq!(rotations.rotation(nat), None);
         rotations.handle_observed(start, addr(1));
