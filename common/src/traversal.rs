@@ -54,7 +54,7 @@ use tools::Output;
 pub use tools::{PUNCH_BURST, PUNCH_INTERVAL};
 
 /// Addresses of one peer that are tried at the same time. A new one replaces the oldest that never answered.
-pub const MAX_PATHS: usize = 16;
+pub const MAX_PATHS: usize = 72;
 /// Check keys that are valid at the same time: one for each introduction and one from the handshake.
 const MAX_KEYS: usize = 6;
 /// Checks to addresses that have not answered, of one peer and all its addresses together: this many at once ...
@@ -250,9 +250,14 @@ impl Agent {
         }
     }
 
+    /// Whether this is the accepting side. Where both would do the same, it waits for the other; and while nothing is said
+    /// it keeps to the path that the other keeps.
+    fn follows(&self) -> bool {
+        self.keys.front().is_some_and(|key| key.side == Side::Acceptor)
+    }
+
     fn own_hold(&self) -> Duration {
-        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
-        if leads { self.hold.saturating_sub(LEAD).max(LEAD) } else { self.hold }
+        if self.follows() { self.hold } else { self.hold.saturating_sub(LEAD).max(LEAD) }
     }
 
     /// Makes requests with the key `name` from now on; the peer must have it by now.
@@ -465,15 +470,18 @@ impl Agent {
         // RFC 8445 §7.3.1.3–4: an unknown source is a peer-reflexive candidate, and gets a triggered check.
         self.confirm_suspicion(now);
         match self.paths.iter_mut().find(|path| path.way == way) {
-            Some(path) => {
-                path.trigger(now);
-                path.handle_heard(now);
-            }
+            Some(path) => path.trigger(now),
             None => self.insert(now, way),
         }
-        if is_wished
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
+            path.handle_heard(now);
+        }
+        let is_idle = self.is_idle(now) && datagram.len() < check::PADDED_LEN;
+        let is_followed = is_idle && self.follows() && self.has_udp() && self.route.direct() != Some(way);
+        if (is_wished || is_followed)
             && let Some(path) = self.paths.iter_mut().find(|path| path.way == way)
-            && path.favour == 0
+            && (path.favour == 0 || is_followed)
+            && Some(tier(remote)) == self.route.direct().map(|way| tier(way.remote))
         {
             self.favours += 1;
             path.set_favour(now, self.favours, false);
@@ -538,7 +546,7 @@ impl Agent {
                 });
             }
             if let Some(Due::Check(size)) = due {
-                if !path.has_answered() && !self.unproven.take(now) {
+                if !path.has_answered() && !path.is_called_for() && !self.unproven.take(now) {
                     path.defer(now + UNPROVEN_INTERVAL);
                     continue;
                 }
@@ -572,9 +580,8 @@ impl Agent {
             return None;
         }
         let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
-        let leads = self.keys.front().is_some_and(|key| key.side == Side::Dialer);
         // Both sides at the same time would each make what the other's makes needless.
-        let after = if leads { rotation.after } else { rotation.after * 9 / 8 };
+        let after = if self.follows() { rotation.after * 9 / 8 } else { rotation.after };
         let due = self.next_renewal.map_or(born + after, |next| next.max(born + after));
         (rotation.until.is_none_or(|until| due < until) && self.renewals < MAX_RENEWALS).then_some(due)
     }

@@ -18,6 +18,7 @@ pub mod roam;
 pub mod stats;
 pub mod switch;
 mod talk;
+pub mod weather;
 
 pub use report::{Figure, Report, Target};
 

@@ -67,6 +67,27 @@ impl Front {
     }
 }
 
+/// What the way between the two, and to the server, does to packets.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// The share of packets that is lost, between 0 and 1.
+    pub loss: f64,
+    /// How many packets are lost in a row, on average.
+    pub burst: f64,
+    /// Round trip between the two.
+    pub peer_rtt: Duration,
+    /// Round trip to the server.
+    pub server_rtt: Duration,
+}
+
+impl Weather {
+    /// The distances of the simulated world, with single packets lost.
+    #[must_use]
+    pub const fn lossy(loss: f64) -> Self {
+        Self { loss, burst: 1.0, peer_rtt: PEER_RTT, server_rtt: SERVER_RTT }
+    }
+}
+
 /// How a duel ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
@@ -116,26 +137,34 @@ struct Duel {
     queue: BTreeMap<(Duration, u64), Arrival>,
     count: u64,
     rng: StdRng,
-    loss: f64,
+    weather: Weather,
+    /// Whether packets of each side are being lost now.
+    is_bad: [bool; 2],
 }
 
 /// Lets the first side dial the second and looks for `patience` whether they come to a direct path. One packet in so
 /// many is lost as `loss` says, between 0 and 1.
 #[must_use]
 pub fn duel(fronts: [Front; 2], seed: u64, loss: f64, patience: Duration) -> Outcome {
-    let mut duel = Duel::new(fronts, seed, loss);
+    duel_in(fronts, seed, Weather::lossy(loss), patience)
+}
+
+/// Like [`duel`], in any weather.
+#[must_use]
+pub fn duel_in(fronts: [Front; 2], seed: u64, weather: Weather, patience: Duration) -> Outcome {
+    let mut duel = Duel::new(fronts, seed, weather);
     duel.settle_in();
     let dial = duel.now;
     duel.dial();
     duel.run_until(dial + patience, |duel| duel.is_direct());
     let direct = duel.is_direct().then(|| duel.now - dial);
     // What was under way settles.
-    duel.run_until(duel.now + 2 * PEER_RTT, |_| false);
+    duel.run_until(duel.now + 2 * weather.peer_rtt, |_| false);
     duel.outcome(direct)
 }
 
 impl Duel {
-    fn new(fronts: [Front; 2], seed: u64, loss: f64) -> Self {
+    fn new(fronts: [Front; 2], seed: u64, weather: Weather) -> Self {
         let seat = |n: u8, front: Front, side: Side| {
             let public: IpAddr = [198, 51, 100, n].into();
             let ip = if front.profile.is_some() { [192, 168, n, 10].into() } else { public };
@@ -164,7 +193,8 @@ impl Duel {
             queue: BTreeMap::new(),
             count: 0,
             rng: StdRng::seed_from_u64(seed),
-            loss,
+            weather,
+            is_bad: [false; 2],
         }
     }
 
@@ -202,9 +232,9 @@ impl Duel {
     /// The server introduces both; their connection over the relay follows.
     fn dial(&mut self) {
         for seat in 0..2 {
-            self.at(self.now + SERVER_RTT, Arrival::Introduction { seat });
+            self.at(self.now + self.weather.server_rtt, Arrival::Introduction { seat });
             // A round trip over the relay later the dialling side is connected, half of one later the other.
-            let connected = if seat == 0 { 3 * SERVER_RTT } else { 4 * SERVER_RTT };
+            let connected = if seat == 0 { 3 * self.weather.server_rtt } else { 4 * self.weather.server_rtt };
             self.at(self.now + connected, Arrival::Connected { seat });
         }
     }
@@ -256,7 +286,7 @@ impl Duel {
                 let seat = usize::from(from.ip() != self.seats[0].public);
                 let flow = Flow::udp(to, from);
                 let bytes = answer[..len].to_vec();
-                self.at(self.now + SERVER_RTT / 2, Arrival::AtNat { seat, flow, bytes });
+                self.at(self.now + self.weather.server_rtt / 2, Arrival::AtNat { seat, flow, bytes });
             }
             Arrival::Signal { seat, signal } => self.seats[seat].agent.handle_signal(now, &signal),
             Arrival::OtherFlow { seat } => {
@@ -322,7 +352,7 @@ impl Duel {
             while let Some(event) = self.seats[n].agent.poll_event() {
                 match event {
                     Event::Signal(signal) => {
-                        self.at(self.now + SERVER_RTT, Arrival::Signal { seat: 1 - n, signal });
+                        self.at(self.now + self.weather.server_rtt, Arrival::Signal { seat: 1 - n, signal });
                     }
                     Event::Released(local) => {
                         self.seats[n].ports.remove(&(false, local));
@@ -354,17 +384,29 @@ impl Duel {
             let ours = nat.live_mappings().filter(|(_, inside, _)| inside.ip() == seat.ip).count();
             seat.entries = seat.entries.max(ours);
         }
-        if self.rng.random::<f64>() < self.loss {
+        if self.is_lost(n) {
             return;
         }
         let bytes = transmit.bytes;
         if transmit.to == SERVER || PROBES.contains(&transmit.to) {
             let arrival = Arrival::AtServer { from: flow.src, to: flow.dst, bytes };
-            return self.at(now + SERVER_RTT / 2, arrival);
+            return self.at(now + self.weather.server_rtt / 2, arrival);
         }
         if let Some(seat) = self.seats.iter().position(|seat| seat.public == flow.dst.ip()) {
-            self.at(now + PEER_RTT / 2, Arrival::AtNat { seat, flow, bytes });
+            self.at(now + self.weather.peer_rtt / 2, Arrival::AtNat { seat, flow, bytes });
         }
+    }
+
+    /// Whether the next packet of this side is lost, after Gilbert: bad times begin and end at random.
+    fn is_lost(&mut self, n: usize) -> bool {
+        let Weather { loss, burst, .. } = self.weather;
+        let draw: f64 = self.rng.random();
+        if burst <= 1.0 {
+            return draw < loss;
+        }
+        let turns = if self.is_bad[n] { 1.0 / burst } else { loss / (burst * (1.0 - loss)) };
+        self.is_bad[n] ^= draw < turns;
+        self.is_bad[n]
     }
 
     fn outcome(&self, direct: Option<Duration>) -> Outcome {

@@ -1,4 +1,5 @@
 //! What a connection costs while nobody says anything, and that NATs do not forget it meanwhile.
+#![expect(clippy::print_stdout, reason = "the figures are worth reading")]
 
 use std::net::IpAddr;
 use std::sync::Arc;

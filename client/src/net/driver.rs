@@ -293,6 +293,10 @@ impl Driver {
         while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
             if let Some(peer) = self.peers.get(change.peer) {
                 peer.handle_via(now, change.via);
+                if let (Via::Relay, Server::Up(link)) = (change.via, &self.server) {
+                    // What has taken UDP from the peer may have taken it from the server.
+                    link.doubt();
+                }
                 if change.via == Via::Relay
                     && (peer.online.is_none() || !matches!(self.server, Server::Up(_)))
                 {

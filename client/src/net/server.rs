@@ -17,7 +17,7 @@ use common::frame::{self, Message as _};
 use common::identity::{Identity, PeerId};
 use common::tls::{self, Trust};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -48,6 +48,7 @@ pub(crate) struct ServerLink {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) welcome: Welcome,
     frames: mpsc::Sender<ToServer>,
+    doubt: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
@@ -61,6 +62,11 @@ pub(crate) enum FromServer {
 }
 
 impl ServerLink {
+    /// The way may not work any more, or a better one may: it is looked at now.
+    pub(crate) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
     /// Queues a frame; a server that does not read any more loses its connection.
     pub(crate) fn send(&self, frame: impl Into<ToServer>) {
         if self.frames.try_send(frame.into()).is_err() {
@@ -116,10 +122,12 @@ pub(crate) async fn connect(errand: Errand) -> Result<ServerLink, ServerError> {
     tasks.spawn(write_frames(send, queue));
     tasks.spawn(read_frames(reader, connection.clone(), target.address, inbox.clone()));
     tasks.spawn(read_relayed(connection.clone(), Arc::clone(&socket)));
+    let doubt = Arc::new(Notify::new());
     if let Some(tunnels) = errand.tunnels {
-        tasks.spawn(Keeper::new(reached, socket, tunnels, frames.clone(), inbox).run());
+        let keeper = Keeper::new(reached, socket, tunnels, frames.clone(), inbox, Arc::clone(&doubt));
+        tasks.spawn(keeper.run());
     }
-    Ok(ServerLink { connection, key, route, address, welcome, frames, _tasks: tasks })
+    Ok(ServerLink { connection, key, route, address, welcome, frames, doubt, _tasks: tasks })
 }
 
 fn check_key(connection: &Connection, target: &ServerTarget) -> Result<PeerId, ServerError> {

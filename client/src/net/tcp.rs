@@ -10,6 +10,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::address;
@@ -58,7 +59,7 @@ pub(super) struct Context {
     /// The server, `HOST:PORT`, if there is one.
     pub(super) server: Option<String>,
     /// Whether it was not reached over UDP: there is no hope for that then.
-    pub(super) is_tunnelled: bool,
+    pub(super) is_tunnelled: Arc<AtomicBool>,
     pub(super) interfaces: fn() -> Vec<IpAddr>,
     /// Where the peer is told of our offers.
     pub(super) tell: watch::Sender<Option<Offer>>,
@@ -71,6 +72,7 @@ pub(crate) struct Handle {
     offers: mpsc::Sender<Offer>,
     vias: watch::Sender<Via>,
     outlook: watch::Receiver<TcpOutlook>,
+    is_tunnelled: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -81,9 +83,10 @@ impl Handle {
         let via =
             context.socket.with_mux(|mux| mux.path_of(context.peer)).map_or(Via::Relay, |path| path.via);
         let (vias, vias_in) = watch::channel(via);
+        let is_tunnelled = Arc::clone(&context.is_tunnelled);
         let (tell, outlook) = watch::channel(TcpOutlook::default());
         let task = tasks.spawn(run(context, offers_in, vias_in, tell));
-        Self { offers, vias, outlook, task }
+        Self { offers, vias, outlook, is_tunnelled, task }
     }
 
     /// How far it is.
@@ -99,6 +102,13 @@ impl Handle {
     /// Packets for the peer take another way.
     pub(super) fn set_via(&self, via: Via) {
         self.vias.send_replace(via);
+    }
+
+    /// The server is reached over a tunnel from now on, or over UDP.
+    pub(super) fn set_tunnelled(&self, is_tunnelled: bool) {
+        self.is_tunnelled.store(is_tunnelled, Ordering::Relaxed);
+        // The task looks again.
+        self.vias.send_modify(|_| {});
     }
 
     /// The peer has made an offer.
@@ -222,7 +232,7 @@ impl Task {
             Via::Udp | Via::Lan => Reach::Udp,
         };
         self.punch.handle_reach(clock::now(), reach);
-        if self.context.is_tunnelled {
+        if self.context.is_tunnelled.load(Ordering::Relaxed) {
             self.punch.hurry(clock::now());
         }
         // Both sides may have several connections and like different ones best: one of them decides.

@@ -112,6 +112,8 @@ pub(super) struct Path {
     outstanding: VecDeque<Outstanding>,
     smoothed: Option<(Duration, Duration)>,
     unanswered: u32,
+    /// Checks that requests of the peer from this address have earned.
+    called_for: u32,
     rounds: u32,
     deaths: u32,
     answers_in_row: u32,
@@ -135,6 +137,7 @@ impl Path {
             outstanding: VecDeque::new(),
             smoothed: None,
             unanswered: 0,
+            called_for: 0,
             rounds: 0,
             deaths: 0,
             answers_in_row: 0,
@@ -182,8 +185,14 @@ impl Path {
         self.last_out = now;
     }
 
+    /// Whether somebody who has the key has sent at least as much from here as goes there now.
+    pub(super) const fn is_called_for(&self) -> bool {
+        self.called_for > 0
+    }
+
     /// The peer was heard here, and an answer was sent.
     pub(super) fn handle_heard(&mut self, now: Instant) {
+        self.called_for = (self.called_for + 1).min(MAX_UNANSWERED);
         self.last_out = now;
         if self.is_alive() {
             self.last_proof = now;
@@ -293,6 +302,7 @@ impl Path {
             self.outstanding.pop_front();
         }
         self.outstanding.push_back(Outstanding { id, key, sent: now, missed: false });
+        self.called_for = self.called_for.saturating_sub(1);
         if !self.has_answered() {
             self.unanswered += 1;
         }

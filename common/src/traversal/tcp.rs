@@ -24,6 +24,8 @@ pub const MAX_ADDRS: usize = 12;
 const PATIENCE: Duration = Duration::from_millis(600);
 /// ... and in round trips of the connection that exists: UDP needs about two.
 const PATIENCE_ROUND_TRIPS: u32 = 3;
+/// What UDP is given to come back where it worked before.
+const LOST_PATIENCE: Duration = Duration::from_millis(300);
 /// How long after the loss of a TCP path the next round begins: the other side may have closed one of two.
 const GRACE: Duration = Duration::from_millis(200);
 /// How long opening a port, and waiting for the other's offer, may take.
@@ -193,6 +195,8 @@ pub struct TcpPunch {
     failed: usize,
     reach: Reach,
     prospect: Prospect,
+    /// Whether packets have gone over UDP.
+    had_udp: bool,
     rtt: Duration,
     budget: Allowance,
     rng: StdRng,
@@ -210,6 +214,7 @@ impl TcpPunch {
             failed: 0,
             reach: Reach::Udp,
             prospect: Prospect::Fair,
+            had_udp: false,
             rtt,
             budget: Allowance::new(ROUND_BURST, ROUND_INTERVAL),
             rng: StdRng::seed_from_u64(seed),
@@ -225,6 +230,7 @@ impl TcpPunch {
     /// Packets travel this way from now on.
     pub fn handle_reach(&mut self, now: Instant, reach: Reach) {
         let before = std::mem::replace(&mut self.reach, reach);
+        self.had_udp |= reach == Reach::Udp;
         if before == reach {
             return;
         }
@@ -234,7 +240,8 @@ impl TcpPunch {
                 // UDP had its chance while TCP worked.
                 let patience = match before {
                     Reach::Tcp => GRACE,
-                    _ => PATIENCE.max(self.rtt * PATIENCE_ROUND_TRIPS),
+                    Reach::Udp if self.had_udp => LOST_PATIENCE,
+                    Reach::Udp | Reach::Relay => PATIENCE.max(self.rtt * PATIENCE_ROUND_TRIPS),
                 };
                 self.state = State::Waiting(now + patience);
             }

@@ -293,3 +293,39 @@ fn a_ping_and_its_acknowledgement_are_no_conversation() {
     assert!(sent(&mut pair, 10, 40) > 4, "acknowledgements of a transfer");
     assert!(sent(&mut pair, 1, 120) > 0, "a message");
 }
+
+#[test]
+fn junk_does_not_delay_the_good_candidate() {
+    let when = |junk: u16, is_first: bool| {
+        // The peer begins late, when the junk has used up what may be sent to strangers.
+        let mut pair = Pair::new(|_, _, _| true);
+        let name = |pair: &mut Pair| {
+            for port in 1..=junk {
+                let addr = SocketAddr::from(([203, 0, 113, 9], port));
+                pair.agents[0].add_candidate(pair.now, addr);
+            }
+        };
+        let good = pair.addrs[1];
+        if is_first {
+            name(&mut pair);
+        }
+        pair.agents[0].add_candidate(pair.now, good);
+        if !is_first {
+            name(&mut pair);
+        }
+        pair.drain();
+        pair.run(1_000);
+        let back = pair.addrs[0];
+        pair.agents[1].add_candidate(pair.now, back);
+        pair.drain();
+        pair.run(3_000);
+        let direct = pair.direct();
+        assert_eq!(pair.routes(), direct);
+        let routed = |events: &[(Duration, Event)]| {
+            events.iter().find(|(_, event)| matches!(event, Event::Routed(_))).map(|(at, _)| *at)
+        };
+        pair.events.each_ref().map(|events| routed(events))
+    };
+    assert_eq!(when(64, true), when(0, true));
+    assert_eq!(when(64, false), when(0, true));
+}

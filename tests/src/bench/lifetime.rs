@@ -61,7 +61,7 @@ pub async fn talk(seed: u64, accesses: [&Access; 2], time: Duration) -> anyhow::
     Ok(Outcome { gap, direct: 100.0 * (1.0 - indirect.as_secs_f64() / time.as_secs_f64()) })
 }
 
-/// Measures `runs` conversations of each pair.
+/// Measures `runs` conversations of each pair, ten virtual minutes and a real one each.
 ///
 /// # Errors
 /// If a line is lost, or nothing works at all.

@@ -74,7 +74,7 @@ impl Talk {
                 match via {
                     Via::Relay => lost = lost.or(Some(*at)),
                     Via::Udp | Via::Lan | Via::Tcp => {
-                        total += lost.take().map_or(Duration::ZERO, |lost| *at - lost)
+                        total += lost.take().map_or(Duration::ZERO, |lost| *at - lost);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use client::net::ServerTarget;
-use tests::bench::{Report, bulk, connect, hard, lifetime, memory, messages, roam, switch};
+use tests::bench::{Report, bulk, connect, hard, lifetime, memory, messages, roam, switch, weather};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -19,6 +19,8 @@ enum Which {
     Switch,
     /// Conversations whose networks change under them, simulated.
     Roam,
+    /// Easy pairs far away and over lossy networks, simulated.
+    Weather,
     /// Ten minutes over mappings that end every minute, simulated.
     Lifetime,
     /// Processor time of a transfer over loopback.
@@ -108,6 +110,9 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     }
     if wanted(Which::Roam) {
         roam::run(turns, &mut report)?;
+    }
+    if wanted(Which::Weather) {
+        weather::run(args.runs.unwrap_or(30), &mut report);
     }
     if wanted(Which::Lifetime) {
         lifetime::run(turns, &mut report)?;

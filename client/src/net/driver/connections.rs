@@ -1,5 +1,7 @@
 //! The driver's dealings with the peers.
 
+use std::sync::atomic::AtomicBool;
+
 use common::traversal::tcp::Offer;
 
 use super::super::tunnel::Carrier;
@@ -215,6 +217,7 @@ impl Driver {
         handshake: watch::Receiver<Handshake>,
         tell: watch::Sender<Option<Offer>>,
     ) -> Option<tcp::Handle> {
+        let is_tunnelled = matches!(&self.server, Server::Up(link) if link.route.carrier != Carrier::Udp);
         let context = tcp::Context {
             peer,
             side,
@@ -222,7 +225,7 @@ impl Driver {
             connection: connection.clone(),
             handshake,
             server: self.config.server.as_ref().map(|server| server.address.clone()),
-            is_tunnelled: matches!(&self.server, Server::Up(link) if link.route.carrier != Carrier::Udp),
+            is_tunnelled: Arc::new(AtomicBool::new(is_tunnelled)),
             interfaces: self.config.surroundings.interfaces,
             tell,
             seed: self.rng.random(),

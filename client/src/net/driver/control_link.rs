@@ -6,7 +6,7 @@ use common::code::{Failure, News};
 use common::traversal::prober::Place;
 
 use super::super::server::Errand;
-use super::super::tunnel::Route;
+use super::super::tunnel::{Carrier, Route};
 use super::*;
 
 impl Driver {
@@ -84,6 +84,11 @@ impl Driver {
         }
         self.publish_access(now);
         self.remember_route(route);
+        for (_, peer) in self.peers.iter_mut() {
+            if let Some(tcp) = peer.current.as_ref().and_then(|current| current.tcp.as_ref()) {
+                tcp.set_tunnelled(route.carrier != Carrier::Udp);
+            }
+        }
         self.emit(Event::ServerRerouted(route));
     }
 

@@ -30,6 +30,7 @@ impl Driver {
         }
         match &mut self.server {
             Server::Up(link) => {
+                link.doubt();
                 let received = link.connection.stats().udp_rx.datagrams;
                 self.server_doubt = Some(ServerDoubt { until: now + SERVER_PATIENCE, received });
                 // The first packet from the new address shows the server where we are.

@@ -9,14 +9,14 @@ use common::address;
 use common::control::{Moved, ToServer};
 use common::tunnel::PollId;
 use quinn::VarInt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::reach::{Carrying, Reached};
 use super::{CONNECT_TIMEOUT, FromServer};
 use crate::net::socket::MuxSocket;
-use crate::net::tunnel::{self, Carrier, Place, Route, Tunnels};
+use crate::net::tunnel::{self, Carrier, Place, Route, Tunnel, Tunnels};
 
 /// How soon after the start it is looked whether UDP passes after all: it may have lost the race by one lost packet.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
@@ -32,10 +32,18 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// How often a tunnel that has ended is opened again, and the wait before the second time, doubled each time.
 const REOPENINGS: u32 = 4;
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
-/// How often a connection over UDP is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the server may leave packets unanswered over UDP before other ways are tried.
-const MAX_SILENCE: Duration = Duration::from_secs(3);
+/// How often a connection over UDP is looked at: while nothing is sent, and while something is.
+const WATCH_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(100));
+/// How long the server may leave packets unanswered over UDP before it is asked whether that passes, at least ...
+const MIN_SILENCE: Duration = Duration::from_millis(200);
+/// ... and at most. In between it is three round trips.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// How long each question is waited for; in a connection with a longer round trip so much longer.
+const QUICK_ASKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(150)];
+/// The round trip that these are made for.
+const QUICK_RTT: Duration = Duration::from_millis(100);
+/// How long one tunnel may take to open before the next is tried, in this case.
+const QUICK_OPEN: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Keeper {
@@ -46,6 +54,8 @@ pub(super) struct Keeper {
     tunnels: Tunnels,
     frames: mpsc::Sender<ToServer>,
     inbox: mpsc::Sender<FromServer>,
+    /// Rung when somebody doubts the way.
+    doubt: Arc<Notify>,
 }
 
 /// There is no way to the server any more.
@@ -58,8 +68,9 @@ impl Keeper {
         tunnels: Tunnels,
         frames: mpsc::Sender<ToServer>,
         inbox: mpsc::Sender<FromServer>,
+        doubt: Arc<Notify>,
     ) -> Self {
-        Self { server: address::canonical(reached.name.addr), reached, socket, tunnels, frames, inbox }
+        Self { server: address::canonical(reached.name.addr), reached, socket, tunnels, frames, inbox, doubt }
     }
 
     /// Runs for as long as there is a way.
@@ -95,6 +106,7 @@ impl Keeper {
                     return self.reopen().await;
                 }
                 () = sleep(wait) => {}
+                () = self.doubt.notified() => wait = FIRST_PROBE,
             }
             wait = (wait * 2).min(MAX_PROBE_WAIT);
             for server in self.find_udp().await {
@@ -183,6 +195,11 @@ impl Keeper {
         let id = PollId(rand::random());
         let opening = tunnel::open(route, self.place(), self.tunnels.proxy.as_ref(), id);
         let Ok(Ok(tunnel)) = timeout(CONNECT_TIMEOUT, opening).await else { return false };
+        self.go_into(route, tunnel).await
+    }
+
+    /// Goes over to a tunnel that is open.
+    async fn go_into(&mut self, route: Route, tunnel: Tunnel) -> bool {
         let addr = self.reached.name.addr;
         let outbox = self.socket.with_carriers(|carriers| carriers.reopen(addr));
         self.reached.carrying = Some(Carrying::start(Arc::clone(&self.socket), tunnel, addr, outbox));
@@ -196,26 +213,88 @@ impl Keeper {
     /// The connection is on UDP: returns when that is silent and a tunnel carries instead.
     async fn watch_udp(&mut self) -> Result<(), Stranded> {
         let connection = self.reached.connection.clone();
-        let mut heard = connection.stats().udp_rx.datagrams;
-        let mut sent = connection.stats().udp_tx.datagrams;
+        let counts = || (connection.stats().udp_rx.datagrams, connection.stats().udp_tx.datagrams);
+        let (mut heard, mut sent) = counts();
         let mut silence = Duration::ZERO;
+        let mut interval = WATCH_INTERVAL.0;
         loop {
-            sleep(WATCH_INTERVAL).await;
-            let stats = connection.stats();
-            if stats.udp_rx.datagrams != heard {
-                heard = stats.udp_rx.datagrams;
-                sent = stats.udp_tx.datagrams;
-                silence = Duration::ZERO;
-            } else if stats.udp_tx.datagrams != sent {
-                silence += WATCH_INTERVAL;
+            let is_doubted = tokio::select! {
+                () = sleep(interval) => false,
+                () = self.doubt.notified() => true,
+            };
+            let (now_heard, now_sent) = counts();
+            let is_busy = now_sent != sent;
+            if now_heard != heard {
+                (heard, sent, silence) = (now_heard, now_sent, Duration::ZERO);
+            } else if is_busy {
+                silence += interval;
             }
-            if silence >= MAX_SILENCE {
-                silence = Duration::ZERO;
-                if self.find_udp().await.is_empty() && self.leave_udp().await {
+            interval = if is_busy { WATCH_INTERVAL.1 } else { WATCH_INTERVAL.0 };
+            let patience = (connection.rtt() * 3).clamp(MIN_SILENCE, MAX_SILENCE);
+            if is_doubted || silence >= patience {
+                if self.leave_silent_udp().await {
                     return Ok(());
                 }
+                (heard, sent) = counts();
+                silence = Duration::ZERO;
             }
         }
+    }
+
+    /// Asks whether UDP passes, opens a tunnel meanwhile, and goes over to it if there is no answer.
+    async fn leave_silent_udp(&mut self) -> bool {
+        let opened = {
+            let opening = self.open_quickly();
+            tokio::pin!(opening);
+            let opened = tokio::select! {
+                passes = self.passes_udp() => {
+                    if passes {
+                        return false;
+                    }
+                    None
+                }
+                // The question goes on being asked.
+                opened = &mut opening => Some((opened, self.passes_udp().await)),
+            };
+            match opened {
+                Some((_, true)) => return false,
+                Some((opened, false)) => opened,
+                None => opening.await,
+            }
+        };
+        if let Some((route, tunnel)) = opened
+            && self.go_into(route, tunnel).await
+        {
+            return true;
+        }
+        self.find_udp().await.is_empty() && self.leave_udp().await
+    }
+
+    /// Whether the server answers over UDP within a moment.
+    async fn passes_udp(&self) -> bool {
+        let question = self.socket.with_carriers(|carriers| carriers.probe(rand::random()));
+        let slowness = (self.reached.connection.rtt().div_duration_f64(QUICK_RTT)).max(1.0);
+        for wait in QUICK_ASKS {
+            self.socket.send_datagram(self.server, &question);
+            sleep(wait.mul_f64(slowness)).await;
+            if !self.socket.with_carriers(|carriers| carriers.answered().is_empty()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The first tunnel that opens, once the server has had the time for an answer over UDP.
+    async fn open_quickly(&self) -> Option<(Route, Tunnel)> {
+        sleep(QUICK_ASKS[0]).await;
+        for (_, route) in tunnel::routes(self.place().port, &self.tunnels) {
+            let id = PollId(rand::random());
+            let opening = tunnel::open(route, self.place(), self.tunnels.proxy.as_ref(), id);
+            if let Ok(Ok(tunnel)) = timeout(QUICK_OPEN, opening).await {
+                return Some((route, tunnel));
+            }
+        }
+        None
     }
 
     async fn leave_udp(&mut self) -> bool {
