@@ -109,9 +109,15 @@ impl Syncing {
         })
     }
 
-    /// Whether what the peer told last is something else than what is here.
-    pub(super) fn differs(&self, conversation: ConversationId, ours: Option<HeadsHash>) -> bool {
-        self.theirs.get(&conversation).is_some_and(|theirs| Some(*theirs) != ours)
+    /// Compares what the peer told last once more. If it comes to the same by now the peer has to hear that: it may hold
+    /// back what is new until it does.
+    pub(super) fn compare_again(
+        &mut self,
+        conversation: ConversationId,
+        ours: Option<HeadsHash>,
+    ) -> Option<Answer> {
+        let theirs = *self.theirs.get(&conversation)?;
+        self.compare(conversation, theirs, ours).ok()?
     }
 
     /// The peer has all that is here but what waits.
@@ -229,6 +235,18 @@ mod tests {
         assert!(syncing.note_theirs(conversation(), hash, Some(hash)));
         assert_eq!(syncing.next(3), Some(Next::Rows(vec![9])));
         assert_eq!(syncing.news(vec![(conversation(), hash)]), [], "the peer has that");
+    }
+
+    #[test]
+    fn who_did_not_ask_says_in_the_end_that_it_has_the_same() {
+        let mut syncing = Syncing::default();
+        let [old, new] = [b"old", b"new"].map(|id| HeadsHash::of(vec![crate::log::MessageId::of(id)]));
+        assert_eq!(syncing.news(vec![(conversation(), old)]).len(), 1);
+        assert_eq!(syncing.compare(conversation(), new, Some(old)).unwrap(), Some(Answer::Have));
+        // It did not come to that, and a third brought what was missing.
+        assert_eq!(syncing.news(vec![(conversation(), new)]), []);
+        assert_eq!(syncing.compare_again(conversation(), Some(new)), Some(Answer::Same));
+        assert_eq!(syncing.compare_again(conversation(), Some(new)), None, "once");
     }
 
     #[test]

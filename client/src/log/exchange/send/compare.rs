@@ -57,12 +57,24 @@ impl Sender<'_> {
         for (conversation, hash) in theirs {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let answer = self.syncing.compare(conversation, hash, ours);
-            match answer.map_err(|TooMany| ExchangeError::TooManyConversations)? {
-                Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
-                Some(Answer::Have) => {}
-                Some(Answer::Same) => encode(&[(conversation, hash)], out),
-                None => {}
-            }
+            let answer = answer.map_err(|TooMany| ExchangeError::TooManyConversations)?;
+            self.answer_comparison(conversation, answer, ours, out).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what follows from a comparison; asks only if it is the peer's turn.
+    async fn answer_comparison(
+        &mut self,
+        conversation: ConversationId,
+        answer: Option<Answer>,
+        ours: Option<HeadsHash>,
+        out: &mut BytesMut,
+    ) -> Result<(), ExchangeError> {
+        match (answer, ours) {
+            (Some(Answer::Have), _) if self.turns.take(conversation) => self.ask(conversation, out).await?,
+            (Some(Answer::Same), Some(hash)) => encode(&[(conversation, hash)], out),
+            _ => {}
         }
         Ok(())
     }
@@ -81,9 +93,8 @@ impl Sender<'_> {
         let mut out = BytesMut::new();
         for conversation in waiting {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            if self.syncing.differs(conversation, ours) && self.turns.take(conversation) {
-                self.ask(conversation, &mut out).await?;
-            }
+            let answer = self.syncing.compare_again(conversation, ours);
+            self.answer_comparison(conversation, answer, ours, &mut out).await?;
         }
         if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
