@@ -109,15 +109,26 @@ impl Syncing {
         })
     }
 
-    /// Compares what the peer told last once more. If it comes to the same by now the peer has to hear that: it may hold
-    /// back what is new until it does.
-    pub(super) fn compare_again(
+    /// Whether what the peer told last is something else than what is here.
+    pub(super) fn differs(&self, conversation: ConversationId, ours: Option<HeadsHash>) -> bool {
+        self.theirs.get(&conversation).is_some_and(|theirs| Some(*theirs) != ours)
+    }
+
+    /// Whether new messages wait until the peer has said what it has.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.backlogs.values().any(|backlog| matches!(backlog, Backlog::Awaited(rows) if !rows.is_empty()))
+    }
+
+    /// Those of our summaries to be told again because new messages wait there: the peer may have got the rest from somebody
+    /// else, and then has no reason of its own to say so.
+    pub(super) fn reminders(
         &mut self,
-        conversation: ConversationId,
-        ours: Option<HeadsHash>,
-    ) -> Option<Answer> {
-        let theirs = *self.theirs.get(&conversation)?;
-        self.compare(conversation, theirs, ours).ok()?
+        summaries: &[(ConversationId, HeadsHash)],
+    ) -> Vec<(ConversationId, HeadsHash)> {
+        let waits = |(conversation, _): &&(ConversationId, HeadsHash)| matches!(self.backlogs.get(conversation), Some(Backlog::Awaited(rows)) if !rows.is_empty());
+        let told: Vec<_> = summaries.iter().filter(waits).copied().take(MAX_COMPARED).collect();
+        self.told.extend(told.iter().copied());
+        told
     }
 
     /// The peer has all that is here but what waits.
@@ -238,15 +249,21 @@ mod tests {
     }
 
     #[test]
-    fn who_did_not_ask_says_in_the_end_that_it_has_the_same() {
-        let mut syncing = Syncing::default();
+    fn who_waits_reminds_who_did_not_ask() {
+        let (mut author, mut other) = (Syncing::default(), Syncing::default());
         let [old, new] = [b"old", b"new"].map(|id| HeadsHash::of(vec![crate::log::MessageId::of(id)]));
-        assert_eq!(syncing.news(vec![(conversation(), old)]).len(), 1);
-        assert_eq!(syncing.compare(conversation(), new, Some(old)).unwrap(), Some(Answer::Have));
-        // It did not come to that, and a third brought what was missing.
-        assert_eq!(syncing.news(vec![(conversation(), new)]), []);
-        assert_eq!(syncing.compare_again(conversation(), Some(new)), Some(Answer::Same));
-        assert_eq!(syncing.compare_again(conversation(), Some(new)), None, "once");
+        assert_eq!(other.news(vec![(conversation(), old)]).len(), 1);
+        author.wait_for(conversation());
+        author.defer(conversation(), 9);
+        assert_eq!(author.compare(conversation(), old, Some(new)).unwrap(), Some(Answer::Have));
+        assert_eq!(other.compare(conversation(), new, Some(old)).unwrap(), Some(Answer::Have));
+        // The other did not ask: a third brought what was missing, and it is no news to the author.
+        assert_eq!(other.news(vec![(conversation(), new)]), []);
+        assert!(author.is_held_back());
+        assert_eq!(author.reminders(&[(conversation(), new)]), [(conversation(), new)]);
+        assert_eq!(other.compare(conversation(), new, Some(new)).unwrap(), Some(Answer::Same));
+        assert_eq!(author.compare(conversation(), new, Some(new)).unwrap(), None);
+        assert!(!author.is_held_back() && author.is_ready());
     }
 
     #[test]

@@ -58,43 +58,34 @@ impl Sender<'_> {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let answer = self.syncing.compare(conversation, hash, ours);
             let answer = answer.map_err(|TooMany| ExchangeError::TooManyConversations)?;
-            self.answer_comparison(conversation, answer, ours, out).await?;
+            match answer {
+                Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
+                Some(Answer::Same) => encode(&[(conversation, hash)], out),
+                Some(Answer::Have) | None => {}
+            }
         }
         Ok(())
     }
 
-    /// Says what follows from a comparison; asks only if it is the peer's turn.
-    async fn answer_comparison(
-        &mut self,
-        conversation: ConversationId,
-        answer: Option<Answer>,
-        ours: Option<HeadsHash>,
-        out: &mut BytesMut,
-    ) -> Result<(), ExchangeError> {
-        match (answer, ours) {
-            (Some(Answer::Have), _) if self.turns.take(conversation) => self.ask(conversation, out).await?,
-            (Some(Answer::Same), Some(hash)) => encode(&[(conversation, hash)], out),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Compares once more what was not asked for because somebody else was being asked.
+    /// Compares once more what was not asked for because somebody else was being asked, and reminds the peer if new messages
+    /// wait for its word.
     pub(super) async fn ask_waiting(
         &mut self,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
         let waiting = self.turns.tick(self.shared.taken.load(Ordering::Relaxed));
-        if waiting.is_empty() {
+        if waiting.is_empty() && !self.syncing.is_held_back() {
             return Ok(());
         }
         let ours = exchange.store.summaries(exchange.peer).await?;
         let mut out = BytesMut::new();
+        encode(&self.syncing.reminders(&ours), &mut out);
         for conversation in waiting {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            let answer = self.syncing.compare_again(conversation, ours);
-            self.answer_comparison(conversation, answer, ours, &mut out).await?;
+            if self.syncing.differs(conversation, ours) && self.turns.take(conversation) {
+                self.ask(conversation, &mut out).await?;
+            }
         }
         if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
