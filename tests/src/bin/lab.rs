@@ -204,7 +204,10 @@ mod linux {
         }
         let docs = is_whole.then(|| PathBuf::from("docs")).filter(|docs| docs.is_dir());
         if let Some(dir) = args.out.clone().or(docs) {
-            let command = format!("cargo run --release -p tests --bin lab -- matrix --runs {}", args.runs);
+            let profile = if cfg!(debug_assertions) { "" } else { "--release " };
+            let (runs, jobs) = (args.runs, args.jobs);
+            let command =
+                format!("cargo run {profile}-p tests --bin lab -- matrix --runs {runs} --jobs {jobs}");
             report::write(&dir, &cells, &kinds, &command)?;
         }
         Ok(exit_code(sum.failed == 0))

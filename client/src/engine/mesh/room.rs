@@ -60,6 +60,13 @@ impl Traffic {
     }
 }
 
+impl Traffic {
+    fn most_hops(&self, id: MessageId) -> usize {
+        let hops = self.hops.iter().filter(|((message, _), _)| *message == id).map(|(_, hops)| *hops);
+        hops.max().unwrap_or(0)
+    }
+}
+
 struct Hall {
     dir: TempDir,
     people: Vec<Identity>,
@@ -214,10 +221,7 @@ async fn talk(count: u8, messages: u64, len: usize) {
         let author = usize::try_from(n * 37).unwrap() % hall.people.len();
         let (id, frame) = hall.say(author, &text, n).await;
         least += frame * (hall.people.len() - 1);
-        let traffic = hall.traffic.lock().unwrap();
-        let hops = traffic.hops.iter().filter(|((message, _), _)| *message == id).map(|(_, hops)| *hops);
-        most_hops = most_hops.max(hops.max().unwrap_or(0));
-        drop(traffic);
+        most_hops = most_hops.max(hall.traffic.lock().unwrap().most_hops(id));
         sleep(PAUSE).await;
     }
     let traffic = hall.traffic.lock().unwrap();

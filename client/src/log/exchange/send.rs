@@ -81,7 +81,7 @@ impl<'a> Sender<'a> {
         read.mark_changed();
         loop {
             let (was_unmarked, was_news) = (!self.unmarked.is_empty(), self.has_news);
-            let was_busy = self.turns.is_busy();
+            let was_busy = self.is_busy();
             tokio::select! {
                 biased;
                 count = self.notes.recv_many(&mut notes, MAX_NOTES_AT_ONCE) => {
@@ -116,13 +116,18 @@ impl<'a> Sender<'a> {
             if !was_unmarked && !self.unmarked.is_empty() {
                 grace.set(sleep(SENT_GRACE));
             }
-            if !was_busy && self.turns.is_busy() {
+            if !was_busy && self.is_busy() {
                 patience.set(sleep(ASK_PATIENCE));
             }
             if !was_news && self.has_news {
                 summary.set(sleep(SUMMARY_DELAY));
             }
         }
+    }
+
+    /// Whether somebody waits for somebody's word.
+    fn is_busy(&self) -> bool {
+        self.turns.is_busy() || self.syncing.is_held_back()
     }
 
     fn has_room(&self) -> bool {

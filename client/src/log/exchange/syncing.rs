@@ -121,6 +121,23 @@ impl Syncing {
         self.theirs.get(&conversation).is_some_and(|theirs| Some(*theirs) != ours)
     }
 
+    /// Whether new messages wait until the peer has said what it has.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.backlogs.values().any(|backlog| matches!(backlog, Backlog::Awaited(rows) if !rows.is_empty()))
+    }
+
+    /// Those of our summaries to be told again because new messages wait there: the peer may have got the rest from somebody
+    /// else, and then has no reason of its own to say so.
+    pub(super) fn reminders(
+        &mut self,
+        summaries: &[(ConversationId, HeadsHash)],
+    ) -> Vec<(ConversationId, HeadsHash)> {
+        let waits = |(conversation, _): &&(ConversationId, HeadsHash)| matches!(self.backlogs.get(conversation), Some(Backlog::Awaited(rows)) if !rows.is_empty());
+        let told: Vec<_> = summaries.iter().filter(waits).copied().take(MAX_COMPARED).collect();
+        self.told.extend(told.iter().copied());
+        told
+    }
+
     /// The peer has all that is here but what waits.
     fn release(&mut self, conversation: ConversationId) {
         if let Some(Backlog::Awaited(rows)) = self.backlogs.get_mut(&conversation) {
@@ -236,6 +253,24 @@ mod tests {
         assert!(syncing.note_theirs(conversation(), hash, Some(hash)));
         assert_eq!(syncing.next(3), Some(Next::Rows(vec![9])));
         assert_eq!(syncing.news(vec![(conversation(), hash)]), [], "the peer has that");
+    }
+
+    #[test]
+    fn who_waits_reminds_who_did_not_ask() {
+        let (mut author, mut other) = (Syncing::default(), Syncing::default());
+        let [old, new] = [b"old", b"new"].map(|id| HeadsHash::of(vec![crate::log::MessageId::of(id)]));
+        assert_eq!(other.news(vec![(conversation(), old)]).len(), 1);
+        author.wait_for(conversation());
+        author.defer(conversation(), 9);
+        assert_eq!(author.compare(conversation(), old, Some(new)).unwrap(), Some(Answer::Have));
+        assert_eq!(other.compare(conversation(), new, Some(old)).unwrap(), Some(Answer::Have));
+        // The other did not ask: a third brought what was missing, and it is no news to the author.
+        assert_eq!(other.news(vec![(conversation(), new)]), []);
+        assert!(author.is_held_back());
+        assert_eq!(author.reminders(&[(conversation(), new)]), [(conversation(), new)]);
+        assert_eq!(other.compare(conversation(), new, Some(new)).unwrap(), Some(Answer::Same));
+        assert_eq!(author.compare(conversation(), new, Some(new)).unwrap(), None);
+        assert!(!author.is_held_back() && author.is_ready());
     }
 
     #[test]

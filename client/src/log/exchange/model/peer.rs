@@ -17,9 +17,12 @@ use crate::log::{Content, ConversationId, Head, Message, MessageId, SignedMessag
 /// A set of messages, by their numbers.
 pub(super) type Set = u32;
 
+/// A message by its number, its author and its parents.
+type Place = (u8, u8, Vec<MessageId>);
+
 thread_local! {
     /// Every message that was ever made: signing takes longer than everything else.
-    static MADE: RefCell<BTreeMap<(u8, u8, Vec<MessageId>), Rc<SignedMessage>>> = const { RefCell::new(BTreeMap::new()) };
+    static MADE: RefCell<BTreeMap<Place, Rc<SignedMessage>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 pub(super) fn members(set: Set) -> impl Iterator<Item = u8> {

@@ -96,7 +96,7 @@ impl World {
             script: script.to_vec(),
             bounds,
             fault,
-            disks: vec![Rc::new(disk); count],
+            disks: (0..count).map(|_| Rc::new(disk.clone())).collect(),
             is_up: vec![true; count],
             among: 0,
             cut: None,

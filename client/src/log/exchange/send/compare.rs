@@ -64,29 +64,31 @@ impl Sender<'_> {
             }
             match answer {
                 Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
-                Some(Answer::Have) => {}
                 Some(Answer::Same) => encode(&[(conversation, hash)], out),
-                None => {}
+                Some(Answer::Have) | None => {}
             }
         }
         Ok(())
     }
 
-    /// Compares once more what was not asked for because somebody else was being asked.
+    /// Compares once more what was not asked for because somebody else was being asked, and reminds the peer if new messages
+    /// wait for its word.
     pub(super) async fn ask_waiting(
         &mut self,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
         let waiting = self.turns.tick(self.shared.taken.load(Ordering::Relaxed));
-        if waiting.is_empty() {
+        if waiting.is_empty() && !self.syncing.is_held_back() {
             return Ok(());
         }
         let ours = exchange.store.summaries(exchange.peer).await?;
         let mut out = BytesMut::new();
+        encode(&self.syncing.reminders(&ours), &mut out);
         for conversation in waiting {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            if self.syncing.differs(conversation, ours) && self.turns.take(conversation) {
+            let is_wanted = !self.postponed.contains(&conversation) && self.syncing.differs(conversation, ours);
+            if is_wanted && self.turns.take(conversation) {
                 self.ask(conversation, &mut out).await?;
             }
         }
