@@ -27,8 +27,13 @@ impl Driver {
             let reason = format!("more than {} peers", peers::MAX_PEERS);
             return self.emit(Event::Unreachable { peer: id, reason });
         };
+        if peer.attempt.is_some() {
+            // A mere look whether the peer is there is more than that now.
+            peer.is_sought = false;
+            return;
+        }
         let is_stale = peer.online.is_some() && peer.instance.is_some() && peer.online != peer.instance;
-        if peer.attempt.is_some() || (peer.current.is_some() && !is_stale) {
+        if peer.current.is_some() && !is_stale {
             return;
         }
         let seed = self.rng.random();
