@@ -168,6 +168,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody came into the local network or left it.
+    Nearby {
+        /// Who they say they are.
+        peer: PeerId,
+        /// Whether they are there.
+        is_here: bool,
+        /// Whether they are no contact.
+        is_new: bool,
+    },
     /// A contact came online or went.
     Presence {
         /// Who.
@@ -376,6 +385,17 @@ impl Engine {
         let code: Code = code.parse()?;
         self.net.claim_code(code).await;
         Ok(())
+    }
+
+    /// Who is in the local network now, as far as they say so; [`Engine::connect`] connects to any of them.
+    #[must_use]
+    pub fn nearby(&self) -> Vec<PeerId> {
+        self.net.nearby()
+    }
+
+    /// Whether people in the local network are told of this client; they are at first.
+    pub async fn announce(&self, is_wanted: bool) {
+        self.net.announce(is_wanted).await;
     }
 
     /// How packets for `peer` travel, and why no better way.

@@ -10,6 +10,7 @@ mod congestion;
 mod driver;
 mod handshake;
 mod insight;
+pub mod lan;
 pub mod links;
 mod mux;
 mod news;
@@ -43,6 +44,7 @@ pub use change::Changes;
 pub(crate) use clock::now;
 pub use clock::unix_ms;
 pub use insight::Insight;
+pub use lan::{Lan, Neighbour};
 pub use mux::{PathChange, Via};
 pub use portmap::PortMapping;
 pub use server::{ParseServerError, ServerError, ServerTarget, Tried};
@@ -102,11 +104,13 @@ pub struct Surroundings {
     pub changes: Changes,
     /// Whence a port of the router that leads here.
     pub port_mapping: PortMapping,
+    /// How peers in the same network are found.
+    pub lan: Lan,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { interfaces: Vec::new, changes: Changes::Never, port_mapping: PortMapping::Off }
+        Self { interfaces: Vec::new, changes: Changes::Never, port_mapping: PortMapping::Off, lan: Lan::Off }
     }
 }
 
@@ -118,6 +122,7 @@ impl Surroundings {
             interfaces: links::interface_addrs,
             changes: Changes::System,
             port_mapping: PortMapping::Asked(links::router),
+            lan: Lan::System,
         }
     }
 }
@@ -193,6 +198,13 @@ pub enum Event {
     Paired(PeerId),
     /// What became of codes that this side offered or claimed.
     Code(code::News),
+    /// A peer came into the local network or left it.
+    Nearby {
+        /// Who.
+        peer: PeerId,
+        /// Whether it is there.
+        is_here: bool,
+    },
     /// A watched peer came or went.
     Presence {
         /// Who.
@@ -210,6 +222,7 @@ enum Command {
     Candidates { peer: PeerId, addrs: Vec<SocketAddr> },
     TcpOffer { peer: PeerId, offer: Offer },
     Disconnect(PeerId),
+    Announce(bool),
     Insight(PeerId, oneshot::Sender<Option<Insight>>),
     OfferCode(Secret),
     ClaimCode(Code),
@@ -220,6 +233,7 @@ enum Command {
 struct Publishers {
     events: mpsc::Sender<Event>,
     candidates: watch::Sender<Vec<SocketAddr>>,
+    near: watch::Sender<Vec<PeerId>>,
 }
 
 /// A handle to the network.
@@ -228,6 +242,7 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     socket: Arc<MuxSocket>,
     candidates: watch::Receiver<Vec<SocketAddr>>,
+    near: watch::Receiver<Vec<PeerId>>,
 }
 
 impl Net {
@@ -246,13 +261,14 @@ impl Net {
         let (commands, command_queue) = mpsc::channel(QUEUE_LEN);
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
         let (publisher, candidates) = watch::channel(Vec::new());
-        let net = Self { commands, socket: Arc::clone(&socket), candidates };
+        let (near_publisher, near) = watch::channel(Vec::new());
+        let net = Self { commands, socket: Arc::clone(&socket), candidates, near };
         tasks.spawn(driver::run(
             config,
             endpoint,
             socket,
             command_queue,
-            Publishers { events, candidates: publisher },
+            Publishers { events, candidates: publisher, near: near_publisher },
         ));
         Ok((net, event_queue))
     }
@@ -337,6 +353,17 @@ impl Net {
     #[must_use]
     pub fn outlook(&self, peer: PeerId) -> Option<Outlook> {
         self.socket.with_mux(|mux| mux.outlook(peer))
+    }
+
+    /// Whether peers in the local network are told of this client; they are at first.
+    pub async fn announce(&self, is_wanted: bool) {
+        self.command(Command::Announce(is_wanted)).await;
+    }
+
+    /// Who is in the local network now, as far as they say so.
+    #[must_use]
+    pub fn nearby(&self) -> Vec<PeerId> {
+        self.near.borrow().clone()
     }
 
     /// Why packets for `peer` travel as they do; `None` if it is not connected.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::code::{Meetings, Outcome};
 use common::control::{
-    self, Connect, End, Failed, FailedReason, Introduce, Lobby, Observed, Presence, Register, SessionId,
-    ToClient, Watch,
+    self, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Observed, Presence, Register,
+    SessionId, ToClient, Watch,
 };
 use common::identity::PeerId;
 use common::stun::check::Side;
@@ -24,7 +24,9 @@ use super::news::News;
 use super::peers::{self, Attempt, Current, Peer, Peers};
 use super::server::{self, FromServer, ServerError, ServerLink};
 use super::socket::MuxSocket;
-use super::{Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, tcp, tuning};
+use super::{
+    Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, lan, tcp, tuning,
+};
 
 /// Reports of tasks that wait.
 const QUEUE_LEN: usize = 64;
@@ -65,6 +67,7 @@ enum Wake {
     Incoming(Box<Option<Incoming>>),
     Network,
     Mapped,
+    Nearby,
     Socket,
     Timer,
 }
@@ -110,6 +113,8 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let mut changes = config.surroundings.changes.clone().listen(&mut tasks);
     let port = socket.local_addrs().iter().find(|local| local.is_ipv4()).map_or(0, SocketAddr::port);
+    let me = (config.identity.peer_id(), config.instance);
+    let lan = config.surroundings.lan.clone().keep(me, port, config.surroundings.interfaces, &mut tasks);
     let mapping = config.surroundings.port_mapping.clone().keep(port, changes.clone(), &mut tasks);
     let mut driver = Driver {
         credentials: Credentials::new(&config.identity),
@@ -128,7 +133,9 @@ pub(crate) async fn run(
         relayed_rtt: ASSUMED_RTT,
         server_doubt: None,
         candidates: publishers.candidates,
+        near: publishers.near,
         mapping,
+        lan,
         config,
         outboxes,
         news: Arc::default(),
@@ -138,6 +145,8 @@ pub(crate) async fn run(
     driver.tasks.spawn(async move { news.forward(publishers.events).await });
     driver.publish_candidates();
     let mut mapped = driver.mapping.mapped.clone();
+    let mut near = driver.lan.near.clone();
+    near.mark_changed();
     loop {
         driver.handle_timeout(clock::now());
         let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
@@ -156,6 +165,7 @@ pub(crate) async fn run(
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = change::next(&mut changes) => Wake::Network,
             Ok(()) = mapped.changed() => Wake::Mapped,
+            Ok(()) = near.changed() => Wake::Nearby,
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
@@ -185,7 +195,9 @@ struct Driver {
     /// The connection to the server may not have survived a change of the network.
     server_doubt: Option<ServerDoubt>,
     candidates: watch::Sender<Vec<SocketAddr>>,
+    near: watch::Sender<Vec<PeerId>>,
     mapping: Keeper,
+    lan: lan::Keeper,
     watched: Vec<PeerId>,
     lobby: Option<LobbyWish>,
     attempts: u64,
@@ -231,6 +243,7 @@ impl Driver {
                 None => return false,
             },
             Wake::Mapped => self.handle_mapped(),
+            Wake::Nearby => self.handle_nearby(now),
             Wake::Network => self.handle_network_change(now),
             Wake::Socket | Wake::Timer => {}
         }
@@ -262,6 +275,7 @@ impl Driver {
             if let Some(peer) = self.peers.get(change.peer) {
                 peer.handle_via(now, change.via);
             }
+            self.handle_near_path(now, change);
             self.emit(Event::Path(change));
         }
         while let Some((id, signal)) = self.socket.with_mux(super::mux::Mux::poll_signal) {
@@ -322,6 +336,7 @@ impl Driver {
             Command::Watch(peers) => {
                 self.watched = peers;
                 self.send_watch();
+                self.approach_watched(now);
             }
             Command::Lobby { waiting, except } => {
                 self.lobby = waiting.then_some(LobbyWish { except, paired: None });
@@ -341,6 +356,7 @@ impl Driver {
                     current.connection.close(VarInt::from_u32(close::BYE), b"");
                 }
             }
+            Command::Announce(is_wanted) => self.lan.announce(is_wanted),
             Command::Insight(peer, reply) => {
                 // Whoever asked may have had enough.
                 let _ = reply.send(self.insight(peer));
@@ -404,6 +420,7 @@ fn ask(link: &ServerLink, rng: &mut StdRng, socket: &MuxSocket, id: PeerId, peer
 mod connections;
 mod control_link;
 mod insight;
+mod nearby;
 mod roaming;
 
 use roaming::ServerDoubt;

@@ -68,6 +68,7 @@ const fn subject(event: &Event) -> Option<PeerId> {
         Event::Closed { peer, .. }
         | Event::Unreachable { peer, .. }
         | Event::Paired(peer)
+        | Event::Nearby { peer, .. }
         | Event::Presence { peer, .. } => Some(*peer),
     }
 }

@@ -4,6 +4,7 @@ mod commands;
 mod delivery;
 mod events;
 mod messages;
+mod nearby;
 mod ping;
 mod rooms;
 mod roster;

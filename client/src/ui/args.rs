@@ -48,6 +48,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
   why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
+  neighbour {peer, known, here}                nearby {people: [{peer, known}]}          answers /nearby
   reply {peer, seq, rtt_ms, via, remote}       lost {peer, seq}                          answer /ping and client ping
   pings {peer, sent, received, loss, min_ms, avg_ms, max_ms}                             ends them; loss is from 0 to 1
   status {peer, running, server, contacts, connected, unsent}                            answers client status
@@ -104,6 +105,10 @@ pub(super) struct Args {
     /// Do not ask the router for a port that leads here (PCP, NAT-PMP, UPnP)
     #[arg(long, env = "HOBNOB_NO_PORT_MAPPING", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(super) no_port_mapping: bool,
+
+    /// Neither look for people in the local network nor tell them of this client (mDNS)
+    #[arg(long, env = "HOBNOB_NO_LAN", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) no_lan: bool,
 
     /// What to log to the error output: off, error, warn, info, debug, trace [default: warn; off on a terminal]
     #[arg(long, value_name = "LEVEL", env = "HOBNOB_LOG", hide_env_values = true, value_parser = parse_log)]

@@ -47,6 +47,7 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
             }
+            Subcommand::Nearby => ask(&dir, Request::Nearby, is_json).await,
             Subcommand::Why(options) => why::run(args, options, &dir).await,
             Subcommand::Ping(options) => ping::run(args, options, &dir).await,
             Subcommand::Status => ask(&dir, Request::Status, is_json).await,

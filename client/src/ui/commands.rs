@@ -35,6 +35,7 @@ const COMMANDS: &[Spec] = &[
     spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
     spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare"),
     spec("path", Arg::None, "/path", "how each connected person is reached"),
+    spec("nearby", Arg::Free, "/nearby [KEY]", "who is in the local network; with KEY: connect to them"),
     spec("why", Arg::Person, "/why [NAME]", "how somebody is connected, and why not better"),
     spec("ping", Arg::Person, "/ping [NAME] [N]", "N round trips to somebody, and the path of each"),
     spec("history", Arg::Free, "/history [N]", "the last N messages with whom you talk to"),
@@ -97,10 +98,11 @@ mod tests {
     use clap::CommandFactory;
 
     /// What the command line has for each command, or why it needs nothing.
-    const PARITY: [(&str, Result<&str, &str>); 28] = [
+    const PARITY: [(&str, Result<&str, &str>); 29] = [
         ("help", Ok("help")),
         ("peers", Ok("contacts")),
         ("path", Err("a path belongs to a connection that lasts")),
+        ("nearby", Ok("nearby")),
         ("why", Ok("why")),
         ("ping", Ok("ping")),
         ("history", Ok("history")),

@@ -334,8 +334,8 @@ fn server_args(dir: &Path) -> Vec<String> {
 fn client_args(name: &str, data: &Path) -> Vec<String> {
     let server = SocketAddr::new(SERVER_IP, SERVER_PORT).to_string();
     let data = data.display().to_string();
-    // The lab's routers give no ports to those who ask.
-    ["--server", &server, "--json", "--data-dir", &data, "--name", name, "--no-port-mapping"]
+    // The lab's routers give no ports to those who ask, and a TUN device knows no neighbours.
+    ["--server", &server, "--json", "--data-dir", &data, "--name", name, "--no-port-mapping", "--no-lan"]
         .map(str::to_owned)
         .to_vec()
 }

@@ -229,6 +229,12 @@ impl Driver {
         };
         if let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) {
             let side = attempt.side;
+            drop(attempt);
+            // The server does not see everybody who is in this network.
+            if peer.near.is_some() {
+                self.dial_near(now, id);
+                return;
+            }
             if std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline {
                 return;
             }

@@ -9,6 +9,7 @@ use common::address::PEERS;
 use common::control::SessionId;
 use common::identity::PeerId;
 use common::relay::{EcnBits, Unwrapper, Wrapper};
+use common::stun::check::KeyName;
 use common::traversal::tcp::StreamId;
 use common::traversal::{self, Agent, Route, Tier, Way};
 
@@ -42,6 +43,8 @@ pub(super) struct Peer {
     /// The direct path in doubt and the generation that it had.
     pub(super) doubted: Option<(Way, u64)>,
     pub(super) was_direct: bool,
+    /// The key of checks with a neighbour in the local network.
+    pub(super) near_key: Option<KeyName>,
 }
 
 impl Peer {
@@ -61,6 +64,7 @@ impl Peer {
             primary: None,
             doubted: None,
             was_direct: false,
+            near_key: None,
         }
     }
 

@@ -129,6 +129,7 @@ impl App {
                 }
                 None => Ok(()),
             },
+            Command::Nearby { who } => self.nearby(&who).await,
             Command::Why { name } => self.why(&name).await,
             Command::Ping { name, count } => self.ping(&name, count).await,
             Command::History { limit } => self.show_history(limit).await,

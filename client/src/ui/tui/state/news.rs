@@ -67,8 +67,10 @@ impl State {
     fn fall_back(&mut self, news: &News, now_ms: u64) {
         let Some(lines) = show::lines(news, &self.names, Colour::Off) else { return };
         let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_));
-        let is_answer =
-            matches!(news, News::Peers { .. } | News::Paths(_) | News::History { .. } | News::Why(_));
+        let is_answer = matches!(
+            news,
+            News::Peers { .. } | News::Paths(_) | News::History { .. } | News::Why(_) | News::Nearby(_)
+        );
         if is_answer {
             let mut lines = lines.lines().map(bare);
             let title = lines.next().unwrap_or_default();
