@@ -202,6 +202,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody came into the local network or left it.
+    Nearby {
+        /// Who they say they are.
+        peer: PeerId,
+        /// Whether they are there.
+        is_here: bool,
+        /// Whether they are no contact.
+        is_new: bool,
+    },
     /// A contact came online or went.
     Presence {
         /// Who.
@@ -491,6 +500,12 @@ impl Engine {
         let code: Code = code.parse()?;
         self.net.claim_code(code).await;
         Ok(())
+    }
+
+    /// Who is in the local network now, as far as they say so; [`Engine::connect`] connects to any of them.
+    #[must_use]
+    pub fn nearby(&self) -> Vec<PeerId> {
+        self.net.nearby()
     }
 
     /// How packets for `peer` travel, and why no better way.

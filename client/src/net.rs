@@ -11,6 +11,7 @@ mod door;
 mod driver;
 mod handshake;
 mod insight;
+pub mod lan;
 pub mod links;
 mod mux;
 pub mod netcheck;
@@ -49,6 +50,7 @@ pub use door::{Door, OpenTo};
 use driver::NameReply;
 pub use driver::{Acquaintance, NameAsk, NameFailure};
 pub use insight::Insight;
+pub use lan::{Lan, Neighbour};
 pub use mux::{PathChange, Via};
 pub use portmap::PortMapping;
 pub use server::{ParseServerError, ServerError, ServerTarget, Tried};
@@ -114,6 +116,8 @@ pub struct Surroundings {
     pub port_mapping: PortMapping,
     /// STUN servers that are asked besides the rendezvous, as `HOST:PORT`; at most [`stun::MAX_SERVERS`] are.
     pub stun: Vec<String>,
+    /// How peers in the same network are found.
+    pub lan: Lan,
 }
 
 impl Default for Surroundings {
@@ -123,6 +127,7 @@ impl Default for Surroundings {
             changes: Changes::Never,
             port_mapping: PortMapping::Off,
             stun: Vec::new(),
+            lan: Lan::Off,
         }
     }
 }
@@ -136,6 +141,7 @@ impl Surroundings {
             changes: Changes::System,
             port_mapping: PortMapping::Asked(links::router),
             stun: Vec::new(),
+            lan: Lan::System,
         }
     }
 }
@@ -218,6 +224,13 @@ pub enum Event {
     Paired(PeerId),
     /// What became of codes that this side offered or claimed.
     Code(code::News),
+    /// A peer came into the local network or left it.
+    Nearby {
+        /// Who.
+        peer: PeerId,
+        /// Whether it is there.
+        is_here: bool,
+    },
     /// A watched peer came or went.
     Presence {
         /// Who.
@@ -249,6 +262,7 @@ struct Publishers {
     events: mpsc::Sender<Event>,
     candidates: watch::Sender<Vec<SocketAddr>>,
     observed: watch::Sender<Option<SocketAddr>>,
+    near: watch::Sender<Vec<PeerId>>,
 }
 
 /// A handle to the network.
@@ -258,6 +272,7 @@ pub struct Net {
     socket: Arc<MuxSocket>,
     candidates: watch::Receiver<Vec<SocketAddr>>,
     observed: watch::Receiver<Option<SocketAddr>>,
+    near: watch::Receiver<Vec<PeerId>>,
 }
 
 impl Net {
@@ -277,13 +292,14 @@ impl Net {
         let (events, event_queue) = mpsc::channel(QUEUE_LEN);
         let (publisher, candidates) = watch::channel(Vec::new());
         let (observer, observed) = watch::channel(None);
-        let net = Self { commands, socket: Arc::clone(&socket), candidates, observed };
+        let (near_publisher, near) = watch::channel(Vec::new());
+        let net = Self { commands, socket: Arc::clone(&socket), candidates, observed, near };
         tasks.spawn(driver::run(
             config,
             endpoint,
             socket,
             command_queue,
-            Publishers { events, candidates: publisher, observed: observer },
+            Publishers { events, candidates: publisher, observed: observer, near: near_publisher },
         ));
         Ok((net, event_queue))
     }
@@ -398,6 +414,12 @@ impl Net {
     #[must_use]
     pub fn outlook(&self, peer: PeerId) -> Option<Outlook> {
         self.socket.with_mux(|mux| mux.outlook(peer))
+    }
+
+    /// Who is in the local network now, as far as they say so.
+    #[must_use]
+    pub fn nearby(&self) -> Vec<PeerId> {
+        self.near.borrow().clone()
     }
 
     /// Why packets for `peer` travel as they do; `None` if it is not connected.

@@ -43,6 +43,8 @@ impl Tmux {
         for name in ["TMUX", "NO_COLOR", "HOBNOB_PLAIN", "HOBNOB_JSON"] {
             command.env_remove(name);
         }
+        // Whatever router and neighbours this machine has are none of a test's business.
+        command.env("HOBNOB_NO_PORT_MAPPING", "1").env("HOBNOB_NO_LAN", "1");
         let output = command.env("LC_ALL", "C.UTF-8").output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

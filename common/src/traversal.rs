@@ -267,6 +267,12 @@ impl Agent {
         }
     }
 
+    /// The key with which requests are made.
+    #[must_use]
+    pub const fn sends_with(&self) -> Option<KeyName> {
+        self.sending
+    }
+
     /// Names of the keys under which requests are accepted.
     pub fn key_names(&self) -> impl Iterator<Item = KeyName> + '_ {
         self.keys.iter().map(|key| key.name)

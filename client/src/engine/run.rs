@@ -225,6 +225,10 @@ impl Engine {
                 }
                 self.emit(Event::Code(news)).await;
             }
+            net::Event::Nearby { peer, is_here } => {
+                let is_new = !self.contacts.contains(peer);
+                self.emit(Event::Nearby { peer, is_here, is_new }).await;
+            }
             net::Event::Presence { peer, online } => {
                 self.live.send_modify(|live| live.entry(peer).or_default().online = online);
                 self.emit(Event::Presence { peer, online }).await;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::code::{Meetings, Outcome};
 use common::control::{
-    self, Admit, Connect, End, Failed, FailedReason, Introduce, Lobby, Observed, Presence, Register,
-    SessionId, ToClient, Watch,
+    self, Admit, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby, Observed, Presence,
+    Register, SessionId, ToClient, Watch,
 };
 use common::identity::PeerId;
 use common::stun::check::Side;
@@ -26,7 +26,7 @@ use super::peers::{self, Attempt, Current, Peer, Peers};
 use super::server::{self, FromServer, ServerError, ServerLink};
 use super::socket::MuxSocket;
 use super::{
-    Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, stun, tcp, tuning,
+    Command, Config, Event, Handshake, Link, Publishers, TcpUse, change, clock, close, lan, stun, tcp, tuning,
 };
 
 /// Reports of tasks that wait.
@@ -69,6 +69,7 @@ enum Wake {
     Network,
     Mapped,
     Stun,
+    Nearby,
     Socket,
     Timer,
 }
@@ -114,6 +115,8 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let mut changes = config.surroundings.changes.clone().listen(&mut tasks);
     let port = socket.local_addrs().iter().find(|local| local.is_ipv4()).map_or(0, SocketAddr::port);
+    let me = (config.identity.peer_id(), config.instance);
+    let lan = config.surroundings.lan.clone().keep(me, port, config.surroundings.interfaces, &mut tasks);
     let mapping = config.surroundings.port_mapping.clone().keep(port, changes.clone(), &mut tasks);
     let stun = stun::follow(config.surroundings.stun.clone(), changes.clone(), &mut tasks);
     let mut driver = Driver {
@@ -137,7 +140,9 @@ pub(crate) async fn run(
         candidates: publishers.candidates,
         observed: publishers.observed,
         names: names::Asks::default(),
+        near: publishers.near,
         mapping,
+        lan,
         stun,
         config,
         outboxes,
@@ -146,9 +151,12 @@ pub(crate) async fn run(
     };
     let news = Arc::clone(&driver.news);
     driver.tasks.spawn(async move { news.forward(publishers.events).await });
+    driver.lan.announce(driver.door.may_announce());
     driver.publish_candidates();
     let mut mapped = driver.mapping.mapped.clone();
     let mut found = driver.stun.clone();
+    let mut near = driver.lan.near.clone();
+    near.mark_changed();
     loop {
         driver.handle_timeout(clock::now());
         let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
@@ -166,7 +174,7 @@ pub(crate) async fn run(
             Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = change::next(&mut changes) => Wake::Network,
-            Some(wake) = surroundings(&mut mapped, &mut found) => wake,
+            Some(wake) = surroundings(&mut mapped, &mut found, &mut near) => wake,
             () = socket.changed.notified() => Wake::Socket,
             () = timer => Wake::Timer,
         };
@@ -180,11 +188,13 @@ pub(crate) async fn run(
 async fn surroundings(
     mapped: &mut watch::Receiver<Option<SocketAddr>>,
     found: &mut watch::Receiver<Vec<SocketAddr>>,
+    near: &mut watch::Receiver<Vec<lan::Neighbour>>,
 ) -> Option<Wake> {
     tokio::select! {
         biased;
         Ok(()) = mapped.changed() => Some(Wake::Mapped),
         Ok(()) = found.changed() => Some(Wake::Stun),
+        Ok(()) = near.changed() => Some(Wake::Nearby),
         else => None,
     }
 }
@@ -211,7 +221,9 @@ struct Driver {
     candidates: watch::Sender<Vec<SocketAddr>>,
     observed: watch::Sender<Option<SocketAddr>>,
     names: names::Asks,
+    near: watch::Sender<Vec<PeerId>>,
     mapping: Keeper,
+    lan: lan::Keeper,
     /// The user's STUN servers.
     stun: watch::Receiver<Vec<SocketAddr>>,
     watched: Vec<PeerId>,
@@ -263,6 +275,7 @@ impl Driver {
             },
             Wake::Mapped => self.handle_mapped(),
             Wake::Stun => self.probe(now),
+            Wake::Nearby => self.handle_nearby(now),
             Wake::Network => self.handle_network_change(now),
             Wake::Socket | Wake::Timer => {}
         }
@@ -303,6 +316,7 @@ impl Driver {
                     peer.suspect_absence(now);
                 }
             }
+            self.handle_near_path(now, change);
             self.emit(Event::Path(change));
         }
         while let Some((id, signal)) = self.socket.with_mux(super::mux::Mux::poll_signal) {
@@ -361,7 +375,7 @@ impl Driver {
 
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Watch(peers) => self.set_watched(peers),
+            Command::Watch(peers) => self.set_watched(now, peers),
             Command::Door(door) => self.set_door(now, door),
             Command::Lobby { waiting, except } => {
                 self.lobby = waiting.then_some(LobbyWish { except, paired: None });
@@ -450,6 +464,7 @@ mod control_link;
 mod door;
 mod insight;
 mod names;
+mod nearby;
 mod roaming;
 
 pub use acquaint::Acquaintance;

@@ -261,6 +261,12 @@ impl Mux {
         let name = KeyName(introduction.session.0);
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
         let Some(tag) = self.by_id.get(&introduction.peer).copied() else { return };
+        if let Some(peer) = self.peers.get_mut(&tag)
+            && peer.agent.sends_with() == peer.near_key
+        {
+            // The peer may not have heard of us in the local network; it hears of this.
+            peer.agent.send_with(name);
+        }
         self.tell_nat(now, tag);
         let server_is_loopback = self.has_loopback_server();
         let mut endpoints = introduction.endpoints.iter().map(|addr| canonical(*addr));
@@ -270,6 +276,27 @@ impl Mux {
             peer.agent.introduce(now, endpoint);
         }
         self.add_candidates(now, introduction.peer, introduction.endpoints);
+    }
+
+    /// A neighbour in the local network has this key of checks with us. It is used for ours until there is another.
+    pub(crate) fn meet(&mut self, now: Instant, peer: PeerId, key: Key) {
+        let Some(tag) = self.by_id.get(&peer).copied() else { return };
+        let name = key.name;
+        let is_known =
+            self.peers.get(&tag).is_some_and(|peer| peer.agent.key_names().any(|known| known == name));
+        if is_known {
+            return;
+        }
+        self.add_key(peer, key);
+        if let Some(peer) = self.peers.get_mut(&tag) {
+            // An older run's key is of no use any more.
+            if peer.agent.sends_with().is_none_or(|sending| Some(sending) == peer.near_key) {
+                peer.agent.send_with(name);
+            }
+            peer.near_key = Some(name);
+        }
+        self.tell_nat(now, tag);
+        self.settle(tag);
     }
 
     pub(crate) fn has_loopback_server(&self) -> bool {

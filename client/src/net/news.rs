@@ -69,6 +69,7 @@ const fn subject(event: &Event) -> Option<PeerId> {
         | Event::Unreachable { peer, .. }
         | Event::Alone { peer, .. }
         | Event::Paired(peer)
+        | Event::Nearby { peer, .. }
         | Event::Presence { peer, .. } => Some(*peer),
     }
 }

@@ -11,6 +11,7 @@ use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use super::lan::Neighbour;
 use super::mux::Via;
 use super::{Handshake, tcp};
 
@@ -45,6 +46,8 @@ pub(crate) struct Current {
     pub(crate) connection: Connection,
     pub(crate) attempt: u64,
     pub(crate) side: Side,
+    /// Which run of a neighbour it was made with.
+    pub(crate) run: Option<InstanceId>,
     pub(crate) handshake: watch::Sender<Handshake>,
     /// What the traversal agents say to each other; what finds no room is lost, and said again or not needed.
     pub(crate) signals: mpsc::Sender<Signal>,
@@ -90,7 +93,7 @@ pub(crate) struct Peer {
     /// Introductions that we asked for, oldest first.
     sessions: VecDeque<SessionId>,
     failures: u32,
-    redial_at: Option<Instant>,
+    pub(crate) redial_at: Option<Instant>,
     expires_at: Option<Instant>,
     /// The attempt under way is a look whether the peer is there: nothing follows if it is not.
     pub(crate) is_sought: bool,
@@ -101,6 +104,10 @@ pub(crate) struct Peer {
     last_reintroduced: Option<Instant>,
     /// The peer is taken for gone then, unless more datagrams than these have come of it.
     absence: Option<(Instant, u64)>,
+    /// What it says of itself in the local network.
+    pub(crate) near: Option<Neighbour>,
+    /// It is dialled as soon as there is a direct path.
+    pub(crate) awaits_path: bool,
 }
 
 impl Peer {
@@ -120,6 +127,8 @@ impl Peer {
             reintroduce_at: None,
             last_reintroduced: None,
             absence: None,
+            near: None,
+            awaits_path: false,
         }
     }
 
@@ -177,6 +186,7 @@ impl Peer {
     /// A connection is there.
     pub(crate) fn handle_connected(&mut self) {
         self.is_sought = false;
+        self.awaits_path = false;
         self.failures = 0;
         self.redial_at = None;
         self.expires_at = None;
@@ -291,13 +301,18 @@ impl Peer {
             && self.attempt.is_none()
             && self.redial_at.is_none()
             && self.online.is_none()
+            && self.near.is_none()
             && self.expires_at.is_none_or(|at| at <= now)
     }
 
     fn timeout(&self) -> Option<Instant> {
         let redial = self.redial_at.filter(|_| self.attempt.is_none());
         let expiry = self.expires_at.filter(|_| {
-            self.current.is_none() && self.attempt.is_none() && redial.is_none() && self.online.is_none()
+            self.current.is_none()
+                && self.attempt.is_none()
+                && redial.is_none()
+                && self.online.is_none()
+                && self.near.is_none()
         });
         let absence = self.absence.map(|(until, _)| until);
         [redial, expiry, absence].into_iter().flatten().min()

@@ -5,6 +5,7 @@ mod delivery;
 mod events;
 mod meeting;
 mod messages;
+mod nearby;
 mod people;
 mod ping;
 mod rooms;

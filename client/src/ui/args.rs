@@ -57,6 +57,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
   why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
+  neighbour {peer, known, here}                nearby {people: [{peer, known}]}          answers /nearby
   reply {peer, seq, rtt_ms, via, remote}       lost {peer, seq}                          answer /ping and client ping
   pings {peer, sent, received, loss, min_ms, avg_ms, max_ms}                             ends them; loss is from 0 to 1
   link {link, id, room, uses, expires_ms}      answers /link and client invite
@@ -128,6 +129,9 @@ pub(super) struct Args {
     /// A STUN server that is asked besides the rendezvous what kind of NAT this is; repeatable, at most four
     #[arg(long, value_name = "HOST:PORT", env = "HOBNOB_STUN", hide_env_values = true, value_delimiter = ',', value_parser = commands::parse_stun)]
     pub(super) stun: Vec<String>,
+    /// Neither look for people in the local network nor tell them of this client (mDNS)
+    #[arg(long, env = "HOBNOB_NO_LAN", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(super) no_lan: bool,
 
     /// What to log to the error output: off, error, warn, info, debug, trace [default: warn; off on a terminal]
     #[arg(long, value_name = "LEVEL", env = "HOBNOB_LOG", hide_env_values = true, value_parser = parse_log)]

@@ -55,6 +55,7 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
             }
+            Subcommand::Nearby => ask(&dir, Request::Nearby, is_json).await,
             Subcommand::Why(options) => why::run(args, options, &dir).await,
             Subcommand::Ping(options) => ping::run(args, options, &dir).await,
             Subcommand::Invite(options) => meeting::invite(&dir, options, is_json).await,

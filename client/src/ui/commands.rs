@@ -35,6 +35,7 @@ const COMMANDS: &[Spec] = &[
     spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
     spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare"),
     spec("path", Arg::None, "/path", "how each connected person is reached"),
+    spec("nearby", Arg::Free, "/nearby [KEY]", "who is in the local network; with KEY: connect to them"),
     spec("why", Arg::Person, "/why [NAME]", "how somebody is connected, and why not better"),
     spec("ping", Arg::Person, "/ping [NAME] [N]", "N round trips to somebody, and the path of each"),
     spec(
@@ -133,10 +134,11 @@ mod tests {
     use clap::CommandFactory;
 
     /// What the command line has for each command, or why it needs nothing.
-    const PARITY: [(&str, Result<&str, &str>); 44] = [
+    const PARITY: [(&str, Result<&str, &str>); 45] = [
         ("help", Ok("help")),
         ("peers", Ok("contacts")),
         ("path", Err("a path belongs to a connection that lasts")),
+        ("nearby", Ok("nearby")),
         ("why", Ok("why")),
         ("ping", Ok("ping")),
         ("history", Ok("history")),

@@ -105,6 +105,16 @@ pub(super) enum Event<'a> {
     Found {
         messages: Vec<Past<'a>>,
     },
+    /// Somebody came into the local network or left it.
+    Neighbour {
+        #[serde(flatten)]
+        neighbour: Neighbour,
+        here: bool,
+    },
+    /// Who is there.
+    Nearby {
+        people: Vec<Neighbour>,
+    },
     Why(Box<Why<'a>>),
     /// A ping was answered.
     Reply {
@@ -237,6 +247,14 @@ pub(super) enum Event<'a> {
     PastMessage(Past<'a>),
     #[serde(untagged)]
     Meeting(meeting::Event),
+}
+
+/// Somebody in the local network.
+#[derive(Debug, Serialize)]
+pub(super) struct Neighbour {
+    #[serde(serialize_with = "text")]
+    peer: PeerId,
+    known: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -494,6 +512,13 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Whois(profile) => one(Event::Whois(Box::new(profile.as_ref().into()))),
         News::Found { found, .. } => {
             one(Event::Found { messages: found.iter().map(|found| (&found.message).into()).collect() })
+        }
+        News::Neighbour { peer, is_here, is_new } => {
+            one(Event::Neighbour { neighbour: Neighbour { peer: *peer, known: !is_new }, here: *is_here })
+        }
+        News::Nearby(people) => {
+            let people = people.iter().map(|(peer, known)| Neighbour { peer: *peer, known: *known });
+            one(Event::Nearby { people: people.collect() })
         }
         News::Why(why) => one(Event::Why(Box::new(Why::of(why)))),
         News::Pinged { peer, pinged } => one(match &pinged.reply {

@@ -21,6 +21,7 @@ pub(super) enum Command {
     Help,
     Peers,
     Path,
+    Nearby { who: String },
     Why { name: String },
     Ping { name: String, count: u64 },
     History { limit: usize, is_open: bool },
@@ -113,6 +114,7 @@ fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
             let code = rest.trim();
             Ok(Command::Code { code: (!code.is_empty()).then(|| code.to_owned()) })
         }
+        "nearby" => Ok(Command::Nearby { who: rest.trim().to_owned() }),
         "why" => Ok(Command::Why { name: unquote(rest.trim()).to_owned() }),
         "ping" => ping(rest.trim()).ok_or_else(usage),
         "history" => history(rest.trim()).ok_or_else(usage),

@@ -55,6 +55,10 @@ pub(super) enum News {
     Peers { people: Vec<Person>, current: Option<PeerId> },
     /// How those who are connected are reached.
     Paths(Vec<PathChange>),
+    /// Somebody came into the local network or left it.
+    Neighbour { peer: PeerId, is_here: bool, is_new: bool },
+    /// Who is in the local network, and whether they are known.
+    Nearby(Vec<(PeerId, bool)>),
     /// How somebody is connected, and why not better.
     Why(Box<Why>),
     /// What came of one ping.

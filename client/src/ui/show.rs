@@ -1,18 +1,18 @@
 //! News as lines for people. Pure; whatever a peer can have written is made safe here or in [`Names`].
 
+mod network;
 mod people;
 
+use common::identity::PeerId;
 use common::text;
 
 use super::commands;
 use super::meeting;
 use super::names::Names;
 use super::news::{News, path_text, rtt_text, via_word};
-use super::ping::{Pinged, Reply, Tally};
 use super::qr::{self, Ink};
 use super::search::Found;
 use super::time::iso;
-use super::why;
 use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, MessageId, Role};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
@@ -106,17 +106,11 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         }
         News::Peers { people, current } => note(peers(people, *current, names, colour)),
         News::Paths(paths) => note(all_paths(paths, names)),
-        News::Why(it) => {
-            let [first, rest @ ..] = &why::lines(it, &names.shown(it.peer), unix_ms())[..] else {
-                return None;
-            };
-            note(format!(
-                "{first}{}",
-                rest.iter().map(|line| format!("\n{INDENT}{line}")).collect::<String>()
-            ))
-        }
-        News::Pinged { peer, pinged } => note(one_ping(&names.shown(*peer), pinged)),
-        News::Pings { peer, tally } => note(pings(&names.shown(*peer), tally)),
+        News::Neighbour { .. }
+        | News::Nearby(_)
+        | News::Why(_)
+        | News::Pinged { .. }
+        | News::Pings { .. } => network::line(news, names).and_then(note),
         News::History { peer, rows, is_recent } => {
             history(&names.shown(*peer), "with", rows, *is_recent, names, colour)
         }
@@ -269,12 +263,7 @@ fn said(message: &MessageRow, names: &Names, colour: Colour) -> String {
     format!("{place}{name} {}", body(message, names).replace('\n', &format!("\n{INDENT}")))
 }
 
-fn peers(
-    people: &[Person],
-    current: Option<common::identity::PeerId>,
-    names: &Names,
-    colour: Colour,
-) -> String {
+fn peers(people: &[Person], current: Option<PeerId>, names: &Names, colour: Colour) -> String {
     if people.is_empty() {
         return "you know nobody yet; with /meet you wait for somebody".to_owned();
     }
@@ -310,25 +299,6 @@ fn all_paths(paths: &[PathChange], names: &Names) -> String {
         format!("\n   {}: via {}, {remote}, round trip {rtt}", names.shown(change.peer), via_word(change.via))
     });
     format!("how people are reached:{}", lines.collect::<String>())
-}
-
-fn one_ping(name: &str, pinged: &Pinged) -> String {
-    let Pinged { seq, reply } = pinged;
-    match reply {
-        None => format!("ping {seq} to {name}: no answer"),
-        Some(Reply { rtt_ms, via, remote }) => {
-            let remote = remote.map_or_else(String::new, |remote| format!(" {remote}"));
-            format!("ping {seq} to {name}: {rtt_ms:.1} ms, {via}{remote}")
-        }
-    }
-}
-
-fn pings(name: &str, tally: &Tally) -> String {
-    let times = tally.times().map_or_else(String::new, |[min, avg, max]| {
-        format!("; {min:.1} ms at the least, {avg:.1} on average, {max:.1} at the most")
-    });
-    let Tally { sent, received, .. } = tally;
-    format!("{sent} pings to {name}, {received} answered, {:.1} % lost{times}", tally.loss() * 100.0)
 }
 
 /// One line of the history with its date, as `client history` shows it too.

@@ -153,6 +153,9 @@ fn surroundings(args: &Args) -> Surroundings {
     if args.no_port_mapping {
         surroundings.port_mapping = net::PortMapping::Off;
     }
+    if args.no_lan {
+        surroundings.lan = net::Lan::Off;
+    }
     surroundings
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn command(dir: &Path) -> Command {
     }
     // Whatever router this machine has is none of a test's business.
     command.env("HOBNOB_NO_PORT_MAPPING", "1");
+    command.env("HOBNOB_NO_LAN", "1");
     command.arg("--data-dir").arg(dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

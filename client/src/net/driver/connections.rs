@@ -20,6 +20,9 @@ impl Driver {
             let reason = "you have shut them out, or are invisible to them".to_owned();
             return self.emit(Event::Unreachable { peer: id, reason });
         }
+        if !matches!(self.server, Server::Up(_)) && self.dial_near(now, id) {
+            return;
+        }
         let Server::Up(link) = &self.server else {
             return self.emit(Event::Alone { peer: id, is_wanted: true });
         };
@@ -187,7 +190,8 @@ impl Driver {
         let (tell, tcp_offers) = watch::channel(None);
         let tcp = self.start_tcp(id, side, &connection, watcher.clone(), tell);
         let Some(peer) = self.peers.get(id) else { return };
-        let current = Current { connection: connection.clone(), attempt, side, handshake, signals, tcp };
+        let run = peer.near.as_ref().map(|neighbour| neighbour.instance);
+        let current = Current { connection: connection.clone(), attempt, side, run, handshake, signals, tcp };
         if let Some(old) = peer.current.replace(current) {
             old.connection.close(VarInt::from_u32(close::REPLACED), b"a newer connection");
         }
@@ -262,6 +266,7 @@ impl Driver {
             end(&self.server, peer.take_sessions());
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }
+        self.return_to_neighbour(now, id, current.run);
         self.emit(Event::Closed { peer: id, reason: describe(error) });
     }
 
@@ -278,7 +283,7 @@ impl Driver {
         }
         self.endpoint.close(VarInt::from_u32(close::BYE), b"");
         let idle = tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle());
-        let _ = tokio::join!(idle, self.mapping.stop());
+        let _ = tokio::join!(idle, self.mapping.stop(), self.lan.stop());
         self.tasks.shutdown().await;
     }
 }

@@ -279,14 +279,18 @@ impl Driver {
         };
         let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) else { return };
         let is_vain_look = std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline;
-        if !is_vain_look {
+        // The server does not see everybody who is in this network.
+        let is_near = peer.near.is_some();
+        if !is_near && !is_vain_look {
             peer.handle_failure(now, attempt.side);
         }
         if let Some(early) = peer.take_early(attempt.number) {
             early.connection.close(VarInt::from_u32(close::REPLACED), b"given up");
             self.emit(Event::Closed { peer: id, reason: reason.to_owned() });
         }
-        if !is_vain_look {
+        if is_near {
+            self.dial_near(now, id);
+        } else if !is_vain_look {
             self.emit(Event::Unreachable { peer: id, reason: reason.to_owned() });
         }
     }

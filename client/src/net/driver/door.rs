@@ -13,6 +13,8 @@ impl Driver {
             self.shut_out(now, id);
         }
         self.tell_door();
+        self.lan.announce(self.door.may_announce());
+        self.handle_nearby(now);
     }
 
     /// What the server is to be told. Who looks for somebody new, in the lobby or by a code, is found by strangers
@@ -53,7 +55,7 @@ impl Driver {
     }
 
     /// Those who are not watched any more are taken for offline: the server tells nothing of them.
-    pub(super) fn set_watched(&mut self, watched: Vec<PeerId>) {
+    pub(super) fn set_watched(&mut self, now: Instant, watched: Vec<PeerId>) {
         self.watched = watched;
         for (id, peer) in self.peers.iter_mut() {
             if !self.watched.contains(&id) {
@@ -61,5 +63,6 @@ impl Driver {
             }
         }
         self.send_watch();
+        self.approach_watched(now);
     }
 }

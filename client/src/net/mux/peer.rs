@@ -10,6 +10,7 @@ use common::address::PEERS;
 use common::control::SessionId;
 use common::identity::PeerId;
 use common::relay::{EcnBits, Unwrapper, Wrapper};
+use common::stun::check::KeyName;
 use common::traversal::tcp::StreamId;
 use common::traversal::{self, Agent, Route, Tier, Way};
 
@@ -45,6 +46,8 @@ pub(super) struct Peer {
     pub(super) was_direct: bool,
     /// Round trip over the relay, as the last handshake that took it measured it.
     pub(super) relayed_rtt: Option<Duration>,
+    /// The key of checks with a neighbour in the local network.
+    pub(super) near_key: Option<KeyName>,
 }
 
 impl Peer {
@@ -65,6 +68,7 @@ impl Peer {
             doubted: None,
             was_direct: false,
             relayed_rtt: None,
+            near_key: None,
         }
     }
 

@@ -132,6 +132,7 @@ impl App {
                 }
                 None => Ok(()),
             },
+            Command::Nearby { who } => self.nearby(&who).await,
             Command::Why { name } => self.why(&name).await,
             Command::Ping { name, count } => self.ping(&name, count).await,
             Command::History { limit, is_open } => self.show_history(limit, is_open).await,

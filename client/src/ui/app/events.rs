@@ -51,6 +51,9 @@ impl App {
             }
             Event::Disconnected { peer, reason } => self.handle_disconnected(peer, reason).await?,
             Event::Unreachable { peer, reason } => self.handle_unreachable(peer, reason).await?,
+            Event::Nearby { peer, is_here, is_new } => {
+                self.say(News::Neighbour { peer, is_here, is_new }).await?;
+            }
             Event::Presence { peer, online } => {
                 let state = if online { "online" } else { "offline" };
                 self.say(News::Detail(format!("{} is {state}", self.names.shown(peer)))).await?;

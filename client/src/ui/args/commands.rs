@@ -34,6 +34,8 @@ pub(in crate::ui) enum Subcommand {
     Rooms,
     /// Give somebody your own name
     Rename(Rename),
+    /// List who is in the local network
+    Nearby,
     /// Tell how somebody is connected, and why not better
     Why(Why),
     /// Measure round trips to somebody, and the path of each

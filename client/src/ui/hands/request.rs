@@ -48,6 +48,8 @@ pub(in crate::ui) enum Request {
     },
     /// Tells how things stand.
     Status,
+    /// Lists who is in the local network.
+    Nearby,
     /// Tells how somebody is connected, and why not better.
     Why {
         /// Whom, as in `Send`.

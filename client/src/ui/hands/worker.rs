@@ -50,12 +50,23 @@ impl Worker {
             }
             Request::Wish { wish } => self.grant(wish).await,
             Request::Status => self.status().await,
+            Request::Nearby => self.nearby().await,
             Request::Why { peer } => self.why(&peer).await,
             // Has many replies, see `serve`.
             Request::Ping { .. } => Err(Reply::failed(Exit::Failed, &NOBODY_RUNS)),
             Request::Meeting(wish) => self.meeting(wish).await,
         };
         done.unwrap_or_else(|reply| reply)
+    }
+
+    async fn nearby(&self) -> Result<Reply, Reply> {
+        let Self::Running { engine, .. } = self else {
+            return Err(Reply::failed(Exit::Failed, &NOBODY_RUNS));
+        };
+        let names = self.names().await?;
+        let news = News::Nearby(engine.nearby().into_iter().map(|peer| (peer, names.knows(peer))).collect());
+        let text = show::lines(&news, &names, Colour::Off).unwrap_or_default();
+        Ok(Reply::good(text, json::line(&news, unix_ms())))
     }
 
     async fn why(&self, peer: &str) -> Result<Reply, Reply> {

@@ -148,10 +148,11 @@ pub(super) fn client_args(name: &str, data: &Path, access: &Access) -> Vec<Strin
     let ip = if access.families == Families::V6 { SERVER_IP6 } else { SERVER_IP };
     let server = SocketAddr::new(ip, SERVER_PORT).to_string();
     let data = data.display().to_string();
-    // The lab's routers give no ports to those who ask.
-    let mut args = ["--server", &server, "--json", "--data-dir", &data, "--name", name, "--no-port-mapping"]
-        .map(str::to_owned)
-        .to_vec();
+    // The lab's routers give no ports to those who ask, and a TUN device knows no neighbours.
+    let mut args =
+        ["--server", &server, "--json", "--data-dir", &data, "--name", name, "--no-port-mapping", "--no-lan"]
+            .map(str::to_owned)
+            .to_vec();
     if access.is_proxied {
         args.extend(["--proxy".to_owned(), format!("http://{PROXY_IP}:{}", proxy::PORT)]);
     }

@@ -87,7 +87,8 @@ impl Sender<'_> {
         encode(&self.syncing.reminders(&ours), &mut out);
         for conversation in waiting {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
-            let is_wanted = !self.postponed.contains(&conversation) && self.syncing.differs(conversation, ours);
+            let is_wanted =
+                !self.postponed.contains(&conversation) && self.syncing.differs(conversation, ours);
             if is_wanted && self.turns.take(conversation) {
                 self.ask(conversation, &mut out).await?;
             }

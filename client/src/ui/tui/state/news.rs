@@ -91,6 +91,7 @@ impl State {
                 | News::Settings(_)
                 | News::Whois(_)
                 | News::Why(_)
+                | News::Nearby(_)
         );
         let is_answer = is_list || is_told;
         let is_kept = matches!(news, News::Meeting(Outcome::Link { .. }));
