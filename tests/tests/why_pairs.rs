@@ -1,8 +1,6 @@
 //! Whether `why` names the true cause: for every ordered pair of NATs of the model what both sides' machines have learned
 //! is judged, and compared with what follows from the NATs' own profiles.
 
-#![expect(clippy::print_stdout, reason = "the share is told")]
-
 use std::time::{Duration, Instant};
 
 use common::stun::check::{KEY_LEN, Key, KeyName, Side};

@@ -160,12 +160,6 @@ pub(crate) async fn run(
     loop {
         driver.handle_timeout(clock::now());
         let timeout = [socket.arm(), driver.timeout()].into_iter().flatten().min();
-        let timer = async {
-            match timeout {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let wake = tokio::select! {
             command = commands.recv() => Wake::Command(command),
             Some(report) = inboxes.server.recv() => Wake::FromServer(Box::new(report)),
@@ -176,11 +170,19 @@ pub(crate) async fn run(
             () = change::next(&mut changes) => Wake::Network,
             Some(wake) = surroundings(&mut mapped, &mut found, &mut near) => wake,
             () = socket.changed.notified() => Wake::Socket,
-            () = timer => Wake::Timer,
+            () = wait_until(timeout) => Wake::Timer,
         };
         if !driver.handle(wake).await {
             return;
         }
+    }
+}
+
+/// Waits until `moment`; for ever without one.
+async fn wait_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

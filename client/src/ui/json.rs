@@ -16,7 +16,7 @@ use super::cli::Netcheck;
 use super::commands;
 use super::meeting;
 use super::news::{News, via_word};
-use super::ping::{Reply, Tally};
+use super::ping::{Pinged, Reply, Tally};
 use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, ConversationId, MessageId, Role};
 use crate::net::PathChange;
@@ -521,10 +521,7 @@ pub(super) fn line(news: &News, at: u64) -> String {
             one(Event::Nearby { people: people.collect() })
         }
         News::Why(why) => one(Event::Why(Box::new(Why::of(why)))),
-        News::Pinged { peer, pinged } => one(match &pinged.reply {
-            Some(reply) => Event::Reply { peer: *peer, seq: pinged.seq, reply },
-            None => Event::Lost { peer: *peer, seq: pinged.seq },
-        }),
+        News::Pinged { peer, pinged } => one(ping(*peer, pinged)),
         News::Pings { peer, tally } => one(pings(*peer, tally)),
         News::Meeting(outcome) => one(Event::Meeting(meeting::event(outcome))),
         News::Link(news) => one(link(news)),
@@ -547,6 +544,13 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Waiting { .. } | News::Unconfirmed { .. } | News::Delivered { .. } | News::History { .. } => {
             String::new()
         }
+    }
+}
+
+fn ping(peer: PeerId, Pinged { seq, reply }: &Pinged) -> Event<'_> {
+    match reply {
+        Some(reply) => Event::Reply { peer, seq: *seq, reply },
+        None => Event::Lost { peer, seq: *seq },
     }
 }
 

@@ -129,15 +129,19 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         )),
         News::Meeting(outcome) => note(meeting::lines(outcome, names, unix_ms())),
         News::Link(news) => Some(link(news, names, colour)),
-        News::Impostor { peer, name, known } => Some(colour.bad(&format!(
-            "! WARNING: somebody calls themselves {} but has the key {}, not {}, which you have verified",
-            text::one_line(name, text::MAX_NAME),
-            peer.short(),
-            known.short()
-        ))),
+        News::Impostor { peer, name, known } => Some(colour.bad(&impostor(*peer, name, *known))),
         News::Qr { text, columns, .. } => note(code(text, *columns, colour)),
         News::Help => Some(commands::help().join("\n")),
     }
+}
+
+fn impostor(peer: PeerId, name: &str, known: PeerId) -> String {
+    format!(
+        "! WARNING: somebody calls themselves {} but has the key {}, not {}, which you have verified",
+        text::one_line(name, text::MAX_NAME),
+        peer.short(),
+        known.short()
+    )
 }
 
 fn link(news: &LinkNews, names: &Names, colour: Colour) -> String {

@@ -78,7 +78,7 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
         EngineError::Link(LinkError::OtherKey { .. }) => Fatal::with(Exit::Server)(&error),
         error => Fatal::failed(error),
     })?;
-    let worker = Worker::Running { engine: engine.clone(), server: server.to_string() };
+    let worker = Worker::Running { engine: Box::new(engine.clone()), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
     let app = |front| App::new(Setup { engine: engine.clone(), name, server, front, is_guest });
     if is_terminal && !args.plain {

@@ -187,7 +187,7 @@ impl Canaries {
                     let (state, id) = (canary.state, canary.id);
                     match state {
                         State::Called(port) => {
-                            self.send(Local::MAIN, discovery::request(id, Origin::Asked, Some(port)))
+                            self.send(Local::MAIN, discovery::request(id, Origin::Asked, Some(port)));
                         }
                         _ => self.send(local, binding::request(id).to_vec()),
                     }

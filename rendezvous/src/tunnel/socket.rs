@@ -91,7 +91,7 @@ impl AsyncUdpSocket for TunnelSocket {
         let second = if is_tunnels_turn { Self::poll_udp } else { Self::poll_tunnels };
         match first(self, cx, bufs, metas) {
             Poll::Pending => second(self, cx, bufs, metas),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::{App, Closed, News};
 use crate::engine::LinkNews;
-use crate::ui::hands::Worker;
 use crate::ui::meeting::{self, Outcome, Wish};
 use crate::ui::qr;
 
@@ -15,7 +14,7 @@ impl App {
             }
             (wish, _) => wish,
         };
-        let worker = Worker::Running { engine: self.engine.clone(), server: self.server.to_string() };
+        let worker = self.worker();
         let outcome = match meeting::perform(&worker, wish).await {
             Ok(outcome) => outcome,
             Err(fatal) => return self.say(News::Error(fatal.message)).await,

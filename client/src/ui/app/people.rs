@@ -13,8 +13,13 @@ use crate::ui::show;
 use crate::ui::wish::Wish;
 
 impl App {
+    /// Carries out what the command line may want as well.
+    pub(super) fn worker(&self) -> Worker {
+        Worker::Running { engine: Box::new(self.engine.clone()), server: self.server.to_string() }
+    }
+
     pub(super) async fn handle_wish(&self, wish: Wish) -> Result<(), Closed> {
-        let worker = Worker::Running { engine: self.engine.clone(), server: self.server.to_string() };
+        let worker = self.worker();
         match worker.wish(wish).await {
             // The engine tells of it.
             Ok(News::Chosen(_)) => Ok(()),

@@ -30,7 +30,7 @@ const NOBODY_RUNS: &str =
 pub(in crate::ui) enum Worker {
     /// The running client.
     Running {
-        engine: Engine,
+        engine: Box<Engine>,
         /// Its server, as `HOST:PORT#KEY` or `HOST:PORT`.
         server: String,
     },
@@ -91,7 +91,7 @@ impl Worker {
             return Err(Reply::failed(Exit::Failed, &NOBODY_RUNS));
         };
         let peer = find(&self.names().await?, peer)?;
-        let results = ping::start(engine.clone(), peer, plan, tasks);
+        let results = ping::start(engine.as_ref().clone(), peer, plan, tasks);
         results.map_err(|error| Reply::failed(Exit::Failed, &error))
     }
 
