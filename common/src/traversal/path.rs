@@ -17,6 +17,9 @@ pub(super) const MAX_UNANSWERED: u32 = 24;
 const REST: Duration = Duration::from_secs(10);
 /// The longest such wait.
 const MAX_REST: Duration = Duration::from_secs(120);
+/// A working path that was put to rest is not woken by a check for this long, more than any round trip: the peer puts it to
+/// rest as well, and both would wake each other for ever.
+const UNDISTURBED: Duration = Duration::from_secs(3);
 /// Between checks of a path while it carries data.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 /// How long after the last packet a path still counts as carrying data.
@@ -95,6 +98,8 @@ pub(super) struct Path {
     last_check: Option<Instant>,
     /// Newer wishes of either side for a path have higher numbers; 0 for none.
     pub(super) favour: u32,
+    /// When it was put to rest although it works.
+    rested: Option<Instant>,
     /// Whether the wish is ours, so that the peer is to be told.
     pub(super) is_ours: bool,
     /// How long our NAT may be left without a packet of ours.
@@ -127,6 +132,7 @@ impl Path {
             next_check: now,
             last_check: None,
             favour: 0,
+            rested: None,
             is_ours: false,
             hold,
             last_out: now,
@@ -154,6 +160,7 @@ impl Path {
     /// The peer was heard from here: checks that did not get through may get through now.
     pub(super) fn trigger(&mut self, now: Instant) {
         match self.state {
+            State::Resting if self.rested.is_some_and(|rested| now < rested + UNDISTURBED) => {}
             State::Resting => self.probe(now),
             State::Probing(_) if self.last_check.is_none_or(|last| now >= last + DOUBT_INTERVAL) => {
                 self.next_check = now;
@@ -219,12 +226,14 @@ impl Path {
     /// Stops measuring for a while.
     pub(super) fn rest(&mut self, now: Instant) {
         self.state = State::Resting;
+        self.rested = Some(now);
         self.outstanding.clear();
         self.next_check = now + MAX_REST;
     }
 
     fn probe(&mut self, now: Instant) {
         self.state = State::Probing(0);
+        self.rested = None;
         self.next_check = now;
     }
 

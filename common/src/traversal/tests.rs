@@ -329,3 +329,17 @@ fn junk_does_not_delay_the_good_candidate() {
     assert_eq!(when(64, true), when(0, true));
     assert_eq!(when(64, false), when(0, true));
 }
+
+#[test]
+fn two_sides_that_put_a_path_to_rest_do_not_wake_each_other_for_ever() {
+    let now = start();
+    let mut path = Path::new(now, main(addr("192.0.2.1:1000")), Duration::from_secs(30));
+    assert!(path.take_due(now, None).is_some());
+    path.rest(now);
+    let soon = now + Duration::from_millis(80);
+    path.trigger(soon);
+    assert!(path.take_due(soon, None).is_none(), "the peer's last check before it rests as well");
+    let later = now + Duration::from_secs(10);
+    path.trigger(later);
+    assert!(path.take_due(later, None).is_some(), "the peer takes it up again");
+}
