@@ -18,6 +18,7 @@ pub mod canary;
 pub mod cause;
 mod guess;
 pub mod hold;
+mod incoming;
 mod meet;
 pub mod method;
 pub mod nat;
@@ -26,6 +27,8 @@ mod predict;
 pub mod prober;
 mod punch;
 mod renewal;
+mod rotation;
+mod route;
 pub mod signal;
 pub mod survey;
 pub mod tcp;
@@ -39,16 +42,18 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::stun::binding;
-use crate::stun::check::{self, Claim, Key, KeyName, Side, Size, TransactionId};
+use crate::stun::check::{self, Key, KeyName, Side, Size, TransactionId};
 pub use address::{may_check, tier};
 pub use allowance::Allowance;
 pub use birthday::MAX_MAPPINGS;
 use cause::Access;
 use nat::Nat;
 pub use path::Tier;
-use path::{Due, Miss, Path};
+use path::{Due, Path};
 pub use punch::Outlook;
 use punch::Punch;
+pub use rotation::Rotation;
+pub use route::Route;
 pub use signal::Signal;
 use tools::Output;
 pub use tools::{PUNCH_BURST, PUNCH_INTERVAL};
@@ -72,9 +77,6 @@ const QUIET_LEN: usize = 48;
 const MAX_QUIET: u8 = 3;
 /// The dialling side sends heartbeats so much earlier that the other's need not be sent: it answers.
 const LEAD: Duration = Duration::from_secs(1);
-/// Tries to renew a mapping, and the time between them.
-const MAX_RENEWALS: u32 = 4;
-const RENEWAL_PAUSE: Duration = Duration::from_secs(3);
 /// A path that died when it had been silent for a while may have died of that, if the peer is heard within this time.
 const SUSPICION: Duration = Duration::from_secs(30);
 /// The shortest silence that a NAT may be said to have forgotten a mapping for.
@@ -98,17 +100,6 @@ pub struct Way {
     pub remote: SocketAddr,
 }
 
-/// When the mappings of our NAT are renewed. They end at a certain age, or that is not known yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
-    /// At this age.
-    pub after: Duration,
-    /// When the main socket's mapping began.
-    pub main_born: Instant,
-    /// No later than this: then it is known that there is no need.
-    pub until: Option<Instant>,
-}
-
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
@@ -118,28 +109,6 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// The datagram.
     pub bytes: Vec<u8>,
-}
-
-/// How packets for the peer should travel now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// Through the server.
-    Relay,
-    /// Directly.
-    Direct(Way),
-    /// Directly and through the server: the direct path has missed an answer.
-    Both(Way),
-}
-
-impl Route {
-    /// The direct path in use, if any.
-    #[must_use]
-    pub const fn direct(self) -> Option<Way> {
-        match self {
-            Self::Relay => None,
-            Self::Direct(way) | Self::Both(way) => Some(way),
-        }
-    }
 }
 
 /// News from the agent.
@@ -430,102 +399,6 @@ impl Agent {
         }
     }
 
-    /// Takes in a STUN datagram that came to the socket `local`. Returns whether it was a valid check of this peer or
-    /// an answer of a STUN server that was waited for.
-    pub fn handle_datagram(&mut self, now: Instant, local: Local, from: SocketAddr, datagram: &[u8]) -> bool {
-        if local != Local::MAIN && !self.sockets.contains_key(&local) {
-            // It was let go of while this was under way.
-            return false;
-        }
-        let way = Way { local, remote: from };
-        let valid = match check::claim(datagram) {
-            Some(Claim::Request(name, id)) => self.handle_request(now, way, name, id, datagram),
-            Some(Claim::Response(id)) => {
-                self.handle_response(now, way, id, datagram)
-                    || self.punch.handle_sample(now, from, id, datagram)
-            }
-            None => false,
-        };
-        if valid {
-            self.reroute(now);
-            self.rest_others(now);
-            self.carry_out(now);
-        }
-        valid
-    }
-
-    fn handle_request(
-        &mut self,
-        now: Instant,
-        way: Way,
-        name: KeyName,
-        id: TransactionId,
-        datagram: &[u8],
-    ) -> bool {
-        if !self.answers_left(now) {
-            return false;
-        }
-        let Some(key) = self.keys.iter().find(|key| key.name == name) else { return false };
-        if !check::verify_request(key, datagram) {
-            return false;
-        }
-        let is_wished = check::is_nomination(key, datagram);
-        let Way { local, remote } = way;
-        self.transmits.push_back(Transmit { local, to: remote, bytes: check::response(key, id, remote) });
-        self.events.push_back(Event::Heard(remote));
-        // RFC 8445 §7.3.1.3–4: an unknown source is a peer-reflexive candidate, and gets a triggered check.
-        self.confirm_suspicion(now);
-        match self.paths.iter_mut().find(|path| path.way == way) {
-            Some(path) => path.trigger(now),
-            None => self.insert(now, way),
-        }
-        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
-            path.handle_heard(now);
-        }
-        let is_idle = self.is_idle(now) && datagram.len() < check::PADDED_LEN;
-        let is_followed = is_idle && self.follows() && self.has_udp() && self.route.direct() != Some(way);
-        if (is_wished || is_followed)
-            && let Some(path) = self.paths.iter_mut().find(|path| path.way == way)
-            && (path.favour == 0 || is_followed)
-            && Some(tier(remote)) == self.route.direct().map(|way| tier(way.remote))
-        {
-            self.favours += 1;
-            path.set_favour(now, self.favours, false);
-        }
-        self.punch.handle_hit(now);
-        self.handle_timeout(now);
-        true
-    }
-
-    fn answers_left(&mut self, now: Instant) -> bool {
-        let (since, count) = &mut self.answers;
-        if since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
-            (*since, *count) = (Some(now), 0);
-        }
-        *count += 1;
-        *count <= MAX_ANSWERS_PER_SECOND
-    }
-
-    fn handle_response(&mut self, now: Instant, way: Way, id: TransactionId, datagram: &[u8]) -> bool {
-        // RFC 8445 §7.2.5.2.1: the answer must come from where the request went.
-        let Some(path) = self.paths.iter_mut().find(|path| path.way == way) else { return false };
-        let Some(name) = path.key_of(id) else { return false };
-        let Some(key) = self.keys.iter().find(|key| key.name == name) else { return false };
-        let Some(mapped) = check::verify_response(key, datagram) else { return false };
-        let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
-        let forgotten = path.handle_answer(now, id, mapped, last_sent);
-        self.answered = self.answered.saturating_add(1);
-        if self.punch.renewed() == Some(way.local) {
-            self.punch.end_renewal();
-            self.renewals = 0;
-            self.favours += 1;
-            path.set_favour(now, self.favours, true);
-        }
-        self.events.extend(forgotten.filter(|silence| *silence >= MIN_SILENCE).map(Event::Forgotten));
-        self.events.push_back(Event::Answered(way.remote));
-        true
-    }
-
     /// Lets time pass: sends the checks that are due and notes those that were missed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let Some(key) = self.keys.iter().find(|key| Some(key.name) == self.sending) else { return };
@@ -577,36 +450,6 @@ impl Agent {
         self.carry_out(now);
     }
 
-    /// When the mapping of the path in use is to be renewed.
-    fn renewal_due(&self) -> Option<Instant> {
-        let rotation = self.rotation?;
-        let way = self.route.direct().filter(|way| tier(way.remote) == Tier::Public)?;
-        if rotation.until.is_some() && way.local != Local::MAIN {
-            // The main mapping is older, and shows in time what becomes of this one.
-            return None;
-        }
-        let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
-        // Both sides at the same time would each make what the other's makes needless.
-        let after = if self.follows() { rotation.after * 9 / 8 } else { rotation.after };
-        let due = self.next_renewal.map_or(born + after, |next| next.max(born + after));
-        (rotation.until.is_none_or(|until| due < until) && self.renewals < MAX_RENEWALS).then_some(due)
-    }
-
-    fn renew(&mut self, now: Instant) {
-        let Some(way) = self.route.direct() else { return };
-        self.punch.renew(now, way.remote);
-        self.renewals += 1;
-        self.next_renewal = Some(now + RENEWAL_PAUSE);
-    }
-
-    /// When the mappings of our NAT are to be renewed; `None` for never.
-    pub fn set_rotation(&mut self, rotation: Option<Rotation>) {
-        if self.rotation != rotation {
-            self.rotation = rotation;
-            self.renewals = 0;
-        }
-    }
-
     /// The main socket's mapping has changed: paths over it are in doubt.
     pub fn handle_main_moved(&mut self, now: Instant) {
         for path in self.paths.iter_mut().filter(|path| path.way.local == Local::MAIN) {
@@ -643,51 +486,6 @@ impl Agent {
             }
             is_needed
         });
-    }
-
-    /// Chooses the route anew: the best path by tier and round trip, with hysteresis; the relay beside a path
-    /// that has missed an answer; the relay alone when nothing answers.
-    fn reroute(&mut self, now: Instant) {
-        let current = self.route.direct();
-        let sound = |path: &&Path| path.miss() == Miss::None && path.is_proven();
-        let active = self.paths.iter().find(|path| Some(path.way) == current && path.is_alive());
-        let best = self.paths.iter().filter(sound).min_by_key(|path| path.rank());
-        let route = match (active, best) {
-            (Some(active), Some(best)) if best.beats(active) => Route::Direct(best.way),
-            (Some(active), _) if active.miss() == Miss::None => Route::Direct(active.way),
-            (Some(active), _) => Route::Both(active.way),
-            (None, Some(best)) => Route::Direct(best.way),
-            (None, None) => Route::Relay,
-        };
-        if route != self.route {
-            let had_udp = self.has_udp();
-            self.route = route;
-            match route {
-                // TCP is no reason to stop looking for something better.
-                Route::Direct(_) if self.has_udp() => self.punch.handle_direct(now),
-                Route::Direct(_) if had_udp => self.punch.handle_lost(now),
-                Route::Relay => self.punch.handle_lost(now),
-                Route::Direct(_) | Route::Both(_) => {}
-            }
-            self.events.push_back(Event::Routed(route));
-        }
-    }
-
-    /// Whether packets go directly over UDP.
-    fn has_udp(&self) -> bool {
-        self.route.direct().is_some_and(|way| tier(way.remote) != Tier::Tcp)
-    }
-
-    /// Keeps the path in use and one spare under measurement, unless nothing is said anyway; the others rest.
-    fn rest_others(&mut self, now: Instant) {
-        let Route::Direct(current) = self.route else { return };
-        let spares = usize::from(!self.is_idle(now));
-        let mut others: Vec<_> =
-            self.paths.iter_mut().filter(|path| path.is_alive() && path.way != current).collect();
-        others.sort_by_key(|path| path.rank());
-        for path in others.into_iter().skip(spares) {
-            path.rest(now);
-        }
     }
 
     /// The route for packets to the peer now.
