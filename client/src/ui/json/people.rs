@@ -3,7 +3,8 @@
 use common::identity::PeerId;
 use serde::Serialize;
 
-use super::{Event, Way, is_false, text};
+use super::event::{is_false, text};
+use super::{Event, Way};
 use crate::engine::settings::Setting;
 use crate::engine::{Choice, Profile, Visibility};
 use crate::store::{Regard, Subject};

@@ -4,10 +4,10 @@ use common::identity::Identity;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::{Choice, Connected, Visibility};
-use crate::log::DisplayOrder;
+use crate::engine::{Choice, Connected, Person, Visibility};
+use crate::log::{Content, DisplayOrder, MessageId};
 use crate::net::{Route, Via};
-use crate::store::Contact;
+use crate::store::{Contact, MessageRow};
 use crate::store::{Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {

@@ -7,7 +7,8 @@ use common::traversal::cause::{Access, Whose};
 use common::traversal::nat::Nat;
 use serde::Serialize;
 
-use super::{Way, text};
+use super::Way;
+use super::event::text;
 use crate::engine;
 use crate::ui::{why, words};
 
