@@ -1,9 +1,13 @@
 //! The core in virtual time.
 #![expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
 
-use common::control::{self, Admit};
+use std::time::Duration;
+
+use common::control::{
+    Admit, Connect, End, Failed, FailedReason, InstanceId, Introduce, Lobby as LobbyFrame, MAX_WATCHED,
+    Mapped, NAMES_FEATURE, Observed, Register, ToServer, Welcome,
+};
 use common::frame::Message;
-use proptest::prelude::*;
 
 use super::*;
 
@@ -367,7 +371,7 @@ fn presence_follows_registration() {
     let a = world.registered(1);
     let said = world.tell(a, Watch { peers: vec![peer(2)] });
     assert_eq!(said.len(), 2);
-    let long = Watch { peers: vec![peer(3); control::MAX_WATCHED + 1] };
+    let long = Watch { peers: vec![peer(3); MAX_WATCHED + 1] };
     assert_eq!(closed(&world.tell(b, long)), Some((b, close::PROTOCOL)));
 }
 
@@ -438,153 +442,6 @@ fn who_does_not_register_in_time_is_closed() {
     assert_eq!(world.core.poll_timeout(), None);
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Arrive(u8),
-    Register(u8),
-    Connect(u8, u8, u64),
-    End(u8, u64),
-    Lobby(u8, Vec<u8>),
-    Watch(u8, Vec<u8>),
-    Datagram(u8, u64),
-    Garbage(u8, Vec<u8>),
-    Gone(u8),
-    Pass(u16),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (n, session) = (0u8..6, 0u64..6);
-    let some = proptest::collection::vec(0u8..6, 0..4);
-    prop_oneof![
-        n.clone().prop_map(Step::Arrive),
-        n.clone().prop_map(Step::Register),
-        (n.clone(), n.clone(), session.clone()).prop_map(|(a, b, s)| Step::Connect(a, b, s)),
-        (n.clone(), session.clone()).prop_map(|(a, s)| Step::End(a, s)),
-        (n.clone(), some.clone()).prop_map(|(a, l)| Step::Lobby(a, l)),
-        (n.clone(), some).prop_map(|(a, l)| Step::Watch(a, l)),
-        (n.clone(), session).prop_map(|(a, s)| Step::Datagram(a, s)),
-        (n.clone(), proptest::collection::vec(any::<u8>(), 0..20)).prop_map(|(a, b)| Step::Garbage(a, b)),
-        n.prop_map(Step::Gone),
-        (0u16..5_000).prop_map(Step::Pass),
-    ]
-}
-
-proptest! {
-    /// Whatever clients do, nothing panics, effects go to live connections only, and when all are gone nothing
-    /// of them remains.
-    #[test]
-    fn nothing_leaks(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut world = World::new(Limits { max_lobby: 2, max_sessions: 2, ..Limits::default() });
-        let mut conns: Vec<Option<ConnId>> = vec![None; 6];
-        for step in steps {
-            let known = conns.clone();
-            let conn = |n: u8| known[usize::from(n)].unwrap_or(ConnId(u64::MAX));
-            let ids = |list: Vec<u8>| list.into_iter().map(peer).collect::<Vec<_>>();
-            let said = match step {
-                Step::Arrive(n) => {
-                    if known[usize::from(n)].is_none() {
-                        conns[usize::from(n)] = Some(world.connected(n));
-                    }
-                    Vec::new()
-                }
-                Step::Register(n) => world.tell(conn(n), register(n)),
-                Step::Connect(a, b, s) => world.tell(conn(a), connect(s, b)),
-                Step::End(n, s) => world.tell(conn(n), end(s)),
-                Step::Lobby(n, list) => world.tell(conn(n), LobbyFrame { waiting: true, except: ids(list) }),
-                Step::Watch(n, list) => world.tell(conn(n), Watch { peers: ids(list) }),
-                Step::Datagram(n, s) => world.datagram(conn(n), &packet(s, 20)),
-                Step::Garbage(n, bytes) => world.bytes(conn(n), &bytes),
-                Step::Gone(n) => conns[usize::from(n)].take().map(|c| world.gone(c)).unwrap_or_default(),
-                Step::Pass(ms) => world.pass(Duration::from_millis(ms.into())),
-            };
-            for output in said {
-                let (Output::Send(to, _) | Output::Datagram(to, _) | Output::Close(to, ..)) = &output else {
-                    // Goes to the disk.
-                    continue;
-                };
-                prop_assert!(conns.contains(&Some(*to)), "{output:?}");
-                if let Output::Close(to, ..) = output {
-                    conns.iter_mut().filter(|c| **c == Some(to)).for_each(|c| *c = None);
-                }
-            }
-        }
-        for conn in conns.into_iter().flatten() {
-            world.gone(conn);
-        }
-        world.pass(REGISTER_TIMEOUT);
-        let stats = world.core.stats();
-        prop_assert_eq!((stats.connections, stats.half_open, stats.registered), (0, 0, 0));
-        prop_assert_eq!((stats.lobby, stats.lobby_outside), (0, 0));
-        prop_assert_eq!((stats.sessions, world.core.poll_timeout()), (0, None));
-    }
-}
-
-fn claim(number: u32) -> control::Claim {
-    control::Claim { number, pake: vec![1; 33] }
-}
-
-fn reply(number: u32, to: u8) -> control::Reply {
-    control::Reply { number, peer: peer(to), pake: vec![2; 33], proof: vec![3; 32] }
-}
-
-impl World {
-    /// Offers a code on `conn`, and returns its number.
-    fn offer(&mut self, conn: ConnId) -> u32 {
-        let said = self.tell(conn, control::Offer {});
-        let [.., Output::Send(to, ToClient::Offered(offered))] = &said[..] else { panic!("{said:?}") };
-        assert_eq!(*to, conn);
-        offered.number
-    }
-}
-
-fn no_offer(conn: ConnId, number: u32) -> Output {
-    Output::Send(conn, control::NoOffer { number }.into())
-}
-
-#[test]
-fn a_code_is_claimed_once_and_passes_one_reply_each_way() {
-    let mut world = World::new(Limits::default());
-    let (a, b, c) = (world.registered(1), world.registered(2), world.registered(3));
-    let number = world.offer(a);
-    let claimed = control::Claimed { number, peer: peer(2), pake: vec![1; 33] };
-    assert_eq!(world.tell(b, claim(number)), [Output::Send(a, claimed.into())]);
-    assert_eq!(world.tell(c, claim(number)), [no_offer(c, number)], "it is used up");
-    assert_eq!(world.tell(c, reply(number, 1)), [], "not for strangers");
-    let passed = |from| control::Reply { peer: peer(from), ..reply(number, 0) };
-    assert_eq!(world.tell(a, reply(number, 2)), [Output::Send(b, passed(1).into())]);
-    assert_eq!(world.tell(a, reply(number, 2)), [], "once");
-    assert_eq!(world.tell(b, reply(number, 1)), [Output::Send(a, passed(2).into())]);
-    assert_eq!(world.tell(b, reply(number, 1)), [], "over");
-}
-
-#[test]
-fn a_code_ends_with_its_time_its_owner_and_its_successor() {
-    let mut world = World::new(Limits::default());
-    let (a, b) = (world.registered(1), world.registered(2));
-    let first = world.offer(a);
-    let second = world.offer(a);
-    assert_eq!(world.tell(b, claim(first)) == [no_offer(b, first)], first != second);
-    let mut world = World::new(Limits::default());
-    let (a, b) = (world.registered(1), world.registered(2));
-    let number = world.offer(a);
-    assert_eq!(world.pass(Duration::from_secs(599)), []);
-    assert_eq!(world.pass(Duration::from_secs(1)), [no_offer(a, number)]);
-    let number = world.offer(a);
-    world.tell(b, claim(number));
-    assert_eq!(world.gone(a), [no_offer(b, number)]);
-}
-
-#[test]
-fn nobody_uses_up_other_peoples_codes_in_masses() {
-    let mut world = World::new(Limits::default());
-    let offerers: Vec<_> = (10..30).map(|n| world.registered(n)).collect();
-    let numbers: Vec<_> = offerers.iter().map(|conn| world.offer(*conn)).collect();
-    let thief = world.registered(1);
-    let stolen = numbers.iter().filter(|number| {
-        let said = world.tell(thief, claim(**number));
-        matches!(said[..], [Output::Send(_, ToClient::Claimed(_))])
-    });
-    assert_eq!(stolen.count(), 5);
-}
-
+mod codes;
 mod door;
+mod steps;
