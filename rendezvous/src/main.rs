@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::io::{IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
@@ -11,7 +11,10 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, LogLevel, Options};
 use rendezvous::Server;
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Wrong flags or configuration file.
 const USAGE: u8 = 2;
@@ -48,7 +51,7 @@ fn document(cli: &Cli) -> ExitCode {
         }
     }
     // Whoever reads may have seen enough.
-    let _ = std::io::stdout().write_all(&text);
+    let _ = io::stdout().write_all(&text);
     ExitCode::SUCCESS
 }
 
@@ -111,32 +114,29 @@ fn outward(addr: &SocketAddr) -> Option<IpAddr> {
 
 /// Addresses of clients stay out of the log below debug, also those that the QUIC library would report.
 fn log_to_stderr(level: LogLevel, json: bool) {
-    let filter = match level {
-        LogLevel::Error => "error,quinn_udp=off",
-        LogLevel::Warn => "warn,quinn=error,quinn_proto=error,quinn_udp=off",
-        LogLevel::Info => "info,quinn=error,quinn_proto=error,quinn_udp=off",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+    let (level, quinn, udp) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::DEBUG, LevelFilter::DEBUG),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE, LevelFilter::TRACE),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::new(filter));
-    if json {
-        builder.json().init();
-    } else {
-        builder.init();
-    }
+    let libraries = [("quinn", quinn), ("quinn_proto", quinn), ("quinn_udp", udp)];
+    let filter = Targets::new().with_default(level).with_targets(libraries);
+    let to_stderr =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let layer = if json { to_stderr.json().boxed() } else { to_stderr.boxed() };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     // A closed stdout is no reason not to serve.
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 fn complain(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "rendezvous: {error:#}");
+    let _ = writeln!(io::stderr(), "rendezvous: {error:#}");
     code
 }
 
@@ -149,7 +149,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -168,7 +168,7 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self)
     }
 

@@ -11,7 +11,10 @@
 use std::time::Duration;
 
 use tests::chaos::{ROOMS, run_many, run_seed};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Seeds of a usual run: as many as take about a minute.
 const USUAL: u64 = 120;
@@ -43,7 +46,9 @@ fn what_once_failed_holds() {
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order() {
     if let Some(seed) = number("HOBNOB_SEED") {
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).without_time().init();
+        let levels: Targets = std::env::var("RUST_LOG").unwrap_or_default().parse().unwrap();
+        let log = tracing_subscriber::fmt::layer().without_time();
+        tracing_subscriber::registry().with(log.with_filter(levels)).init();
         match run_seed(seed, true) {
             Ok(summary) => return println!("{summary:?}"),
             Err(error) => panic!("{error}"),

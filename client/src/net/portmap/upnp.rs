@@ -1,12 +1,16 @@
 //! A port of the router by UPnP (Internet Gateway Device, `WANIPConnection` and `WANPPPConnection`). Only the default
 //! gateway is spoken to: another machine of the network that answers is left alone.
+//!
+//! The library waits for the router where it is called, so each call has a thread of its own. The library's other form is
+//! not taken: it brings HTTP/2 and a client with a pool, a twentieth of the whole program.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::thread;
 use std::time::Duration;
 
-use igd_next::aio::{Gateway, tokio as igd};
-use igd_next::{AddPortError, PortMappingProtocol, SearchOptions};
+use igd_next::{AddPortError, Gateway, PortMappingProtocol, SearchOptions, search_gateway};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -23,11 +27,20 @@ const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// What the router's list of mappings shows.
 const DESCRIPTION: &str = "Hobnob";
 
-/// The router's service, found.
-pub(super) type Found = Gateway<igd::Tokio>;
+/// Runs `call` on a thread of its own. `None` after `time`: the thread is left to the library's own limits, and to the end
+/// of the program.
+async fn within<T: Send + 'static>(time: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    let spawned = thread::Builder::new().name("upnp".to_owned()).spawn(move || {
+        // Nobody waits for it any more.
+        let _ = sender.send(call());
+    });
+    spawned.ok()?;
+    timeout(time, receiver).await.ok()?.ok()
+}
 
 /// Looks for the service of `router`.
-pub(super) async fn find(router: Router) -> Option<Found> {
+pub(super) async fn find(router: Router) -> Option<Gateway> {
     for (to, time) in [router.gateway, SSDP_GROUP].into_iter().zip(SEARCH_TIMES) {
         let mut options = SearchOptions::default();
         options.bind_addr = (router.client, 0).into();
@@ -35,7 +48,7 @@ pub(super) async fn find(router: Router) -> Option<Found> {
         options.timeout = Some(time);
         options.single_search_timeout = Some(time);
         options.allowed_gateway_ips = vec![router.gateway.into()];
-        match igd::search_gateway(options).await {
+        match within(time + REQUEST_TIME, move || search_gateway(options)).await? {
             Ok(found) if found.addr.ip() == IpAddr::V4(router.gateway) => return Some(found),
             Ok(_) => debug!("what answers as a gateway is not the one"),
             Err(error) => debug!(%error, "no UPnP gateway"),
@@ -45,9 +58,9 @@ pub(super) async fn find(router: Router) -> Option<Found> {
 }
 
 /// A mapping that the router holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lease {
-    gateway: Found,
+    gateway: Gateway,
     local: SocketAddr,
     external: SocketAddr,
     /// In seconds; 0 where the router knows no other.
@@ -56,7 +69,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Asks for a mapping to our `port`: the same port outside if it is free there.
-    pub(super) async fn ask(gateway: Found, router: Router, port: NonZeroU16) -> Option<Self> {
+    pub(super) async fn ask(gateway: Gateway, router: Router, port: NonZeroU16) -> Option<Self> {
         let local = SocketAddr::new(router.client.into(), port.get());
         let external = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.get());
         let mut lease = Self { gateway, local, external, lifetime_s: LIFETIME_S };
@@ -68,22 +81,20 @@ impl Lease {
         match added {
             Ok(()) => {}
             Err(AddPortError::PortInUse) => {
-                let any = lease.gateway.add_any_port(
-                    PortMappingProtocol::UDP,
-                    local,
-                    lease.lifetime_s,
-                    DESCRIPTION,
-                );
-                lease.external.set_port(timeout(REQUEST_TIME, any).await.ok()?.ok()?);
+                let (gateway, lifetime_s) = (lease.gateway.clone(), lease.lifetime_s);
+                let any =
+                    move || gateway.add_any_port(PortMappingProtocol::UDP, local, lifetime_s, DESCRIPTION);
+                lease.external.set_port(within(REQUEST_TIME, any).await?.ok()?);
             }
             Err(error) => {
                 debug!(%error, "no port mapping by UPnP");
                 return None;
             }
         }
-        match timeout(REQUEST_TIME, lease.gateway.get_external_ip()).await {
-            Ok(Ok(ip)) => lease.external.set_ip(ip),
-            Ok(Err(_)) | Err(_) => {
+        let gateway = lease.gateway.clone();
+        match within(REQUEST_TIME, move || gateway.get_external_ip()).await {
+            Some(Ok(ip)) => lease.external.set_ip(ip),
+            Some(Err(_)) | None => {
                 lease.give_back().await;
                 return None;
             }
@@ -92,10 +103,11 @@ impl Lease {
     }
 
     async fn add(&self) -> Option<Result<(), AddPortError>> {
-        let Self { gateway, local, external, lifetime_s } = self;
-        let add =
-            gateway.add_port(PortMappingProtocol::UDP, external.port(), *local, *lifetime_s, DESCRIPTION);
-        timeout(REQUEST_TIME, add).await.ok()
+        let Self { gateway, local, external, lifetime_s } = self.clone();
+        let add = move || {
+            gateway.add_port(PortMappingProtocol::UDP, external.port(), local, lifetime_s, DESCRIPTION)
+        };
+        within(REQUEST_TIME, add).await
     }
 
     /// Asks for the same once more. Returns whether it is still held.
@@ -114,8 +126,9 @@ impl Lease {
     }
 
     pub(super) async fn give_back(&self) {
-        let removed = self.gateway.remove_port(PortMappingProtocol::UDP, self.external.port());
-        if !matches!(timeout(REQUEST_TIME, removed).await, Ok(Ok(()))) {
+        let (gateway, port) = (self.gateway.clone(), self.external.port());
+        let remove = move || gateway.remove_port(PortMappingProtocol::UDP, port);
+        if !matches!(within(REQUEST_TIME, remove).await, Some(Ok(()))) {
             debug!("the router keeps the mapping until its time is over");
         }
     }
