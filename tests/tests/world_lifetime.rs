@@ -16,11 +16,6 @@ async fn assert_unnoticed(accesses: [&Access; 2]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_one_side() {
-    assert_unnoticed([&mortal(Profile::eim_apdf_random()), &Access::Nat(Profile::eim_apdf_random())]).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn on_both_sides() {
     let random = mortal(Profile::eim_apdf_random());
     assert_unnoticed([&random, &random]).await;
