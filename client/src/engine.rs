@@ -40,7 +40,7 @@ use crate::log::{Content, ConversationId, MessageId};
 use crate::net::{
     self, NameFailure, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels,
 };
-use crate::store::{Contact, MessageRow, Options, Regard, State, Store, StoreError};
+use crate::store::{Contact, Gap, MessageRow, Options, Regard, State, Store, StoreError};
 use settings::SettingError;
 
 pub use attitude::Attitude;
@@ -171,6 +171,13 @@ pub enum Event {
         name: String,
         /// Who invites.
         by: PeerId,
+    },
+    /// For a while messages have been kept back, or their number has changed, or there are none any more.
+    Gap {
+        /// Where.
+        conversation: ConversationId,
+        /// How many.
+        gap: Gap,
     },
     /// Somebody is typing.
     Typing {

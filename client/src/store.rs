@@ -51,7 +51,7 @@ pub use delivery::Awaited;
 pub use error::StoreError;
 pub use fault::{Faults, Point};
 pub use graph::MAX_WAITING;
-pub use history::{HistoryRow, MessageRow, Selection};
+pub use history::{Gap, HistoryRow, MessageRow, Selection};
 pub use intake::Ingested;
 pub use invites::{Admission, Invite, Join, MAX_JOINS, MAX_LINKS, NewInvite};
 pub use outbox::{OutboxRow, State, Unsent};
@@ -396,6 +396,14 @@ impl Store {
     pub async fn history(&self, selection: Selection) -> Result<Vec<HistoryRow>, StoreError> {
         let me = self.inner.me;
         self.read(move |conn| history::history(conn, me, selection)).await
+    }
+
+    /// Where messages are kept back because earlier ones are missing.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn gaps(&self) -> Result<BTreeMap<ConversationId, Gap>, StoreError> {
+        self.read(history::gaps).await
     }
 
     /// Delivered messages of all conversations in order of arrival, at most `limit` after the arrival number

@@ -97,7 +97,9 @@ impl Home {
         self.identity().peer_id()
     }
 
-    fn identity(&self) -> Identity {
+    /// Whose keys its client has.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
         Identity::from_seed(std::array::from_fn(|i| self.seed.to_le_bytes()[i % 8]))
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use client::engine::Event;
-use client::store::{Options, Point, State};
+use client::log::{Content, ConversationId};
+use client::store::{Gap, Options, Point, State, Store};
 use common::identity::PeerId;
 use tests::chaos::Deadly;
 use tests::nat::Profile;
-use tests::world::{Access, Client, World};
+use tests::world::{Access, Client, Home, World};
 
 fn easy() -> Access {
     Access::Nat(Profile::eim_apdf_random())
@@ -112,4 +114,41 @@ async fn early_data_that_is_refused_is_sent_again() {
     world.net.heal(b.host);
     assert_eq!(alice.wait_text().await, "from before");
     wait_delivered(&mut bob, alice.id(), 1).await;
+}
+
+/// What `home` has written to `to`, as it travels.
+async fn written(home: &Home, to: PeerId) -> Vec<Bytes> {
+    let identity = home.identity();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("hobnob.db"), identity.peer_id()).await.unwrap();
+    let conversation = ConversationId::direct(identity.peer_id(), to);
+    for text in ["one", "two", "three"] {
+        store.compose(&identity, conversation, &[to], Content::text(text), 1_000, 1).await.unwrap();
+    }
+    store.outbox(to, 0, 10).await.unwrap().into_iter().map(|row| row.bytes).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_lasts_is_told_until_it_is_filled() {
+    let mut world = World::new(23);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let alice = world.client(&a).await;
+    let mut messages = written(&b, alice.id()).await;
+    let first = messages.remove(0);
+    let conversation = ConversationId::direct(alice.id(), b.id());
+
+    alice.engine.store().ingest(b.id(), messages, 1).await.unwrap();
+    alice.kill().await;
+    let mut alice = world.client(&a).await;
+    let open = alice.wait("a gap", gap_in(conversation)).await;
+    assert_eq!(open, Gap { waiting: 2, missing: 1 });
+    alice.engine.store().ingest(b.id(), vec![first], 2).await.unwrap();
+    assert_eq!(alice.wait("no gap", gap_in(conversation)).await, Gap::default());
+}
+
+fn gap_in(place: ConversationId) -> impl FnMut(&Event) -> Option<Gap> {
+    move |event| match event {
+        Event::Gap { conversation, gap } if *conversation == place => Some(*gap),
+        _ => None,
+    }
 }

@@ -214,7 +214,7 @@ async fn texts(client: &Client, room: ConversationId) -> Vec<(String, Regard)> {
     let rows = client.engine.history(room, None, 100).await.unwrap();
     let text = |row| match row {
         HistoryRow::Message(row) => Some((row.content.as_text()?.to_owned(), row.regard)),
-        HistoryRow::Gap { .. } => panic!("a gap"),
+        HistoryRow::Gap(_) => panic!("a gap"),
     };
     rows.into_iter().filter_map(text).collect()
 }

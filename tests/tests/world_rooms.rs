@@ -23,7 +23,7 @@ async fn rows(client: &Client, conversation: ConversationId) -> Vec<MessageRow> 
     rows.into_iter()
         .map(|row| match row {
             HistoryRow::Message(row) => *row,
-            HistoryRow::Gap { .. } => panic!("a gap"),
+            HistoryRow::Gap(_) => panic!("a gap"),
         })
         .collect()
 }
@@ -139,7 +139,7 @@ async fn kinds_are_applied_and_rights_hold() {
         _ => None,
     })
     .await;
-    a.engine.typing(room);
+    a.engine.typing(room).await.unwrap();
     b.wait("typing", |event| matches!(event, Event::Typing { .. }).then_some(())).await;
     a.engine.remove(room, c.id()).await.unwrap();
     b.engine.delete(room, answer.id()).await.unwrap();

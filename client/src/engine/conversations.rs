@@ -2,6 +2,7 @@
 
 use common::identity::PeerId;
 
+use super::settings::TYPING;
 use super::{Engine, EngineError};
 use crate::log::exchange::READ_MARKS;
 use crate::log::message::DisplayOrder;
@@ -118,7 +119,7 @@ impl Engine {
         let id = conversation.id;
         let newest = self.history(id, None, 1).await?.into_iter().find_map(|row| match row {
             HistoryRow::Message(message) => Some(*message),
-            HistoryRow::Gap { .. } => None,
+            HistoryRow::Gap(_) => None,
         });
         let other = conversation.other(me);
         let regard = match other {
@@ -311,10 +312,16 @@ impl Engine {
         Ok(self.store.set_setting(READ_MARKS, value).await?)
     }
 
-    /// This user is typing there: those who are connected learn of it.
-    pub fn typing(&self, conversation: ConversationId) {
-        // Without a connection there is nobody to tell.
-        let _ = self.typing.send(conversation);
+    /// This user is typing there: those who are connected learn of it, unless this user does not want that.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the store cannot be read.
+    pub async fn typing(&self, conversation: ConversationId) -> Result<(), EngineError> {
+        if TYPING.is_on(&self.store).await? {
+            // Without a connection there is nobody to tell.
+            let _ = self.typing.send(conversation);
+        }
+        Ok(())
     }
 
     /// Own messages that somebody has not confirmed, oldest first, at most `limit`.

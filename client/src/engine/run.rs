@@ -1,6 +1,7 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
 mod doors;
+mod gaps;
 mod introduce;
 mod told;
 
@@ -15,7 +16,6 @@ use common::identity::{Identity, PeerId};
 use common::stun::check::Side;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tracing::debug;
 
 use super::contacts::{Contacts, MAX_BEFORE_STRANGERS};
 use super::echo::{MAX_WISHES, Wish};
@@ -28,6 +28,7 @@ use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
 use crate::store::{Awaited, Contact, Meeting, MessageRow, Regard, State, Store, StoreError};
+use gaps::Gaps;
 pub(super) use watching::door;
 use watching::{neighbours, stance_ends};
 
@@ -110,6 +111,7 @@ struct Engine {
     introductions: Introductions,
     /// Arrival number of the newest message that the front end was told of.
     shown: u64,
+    gaps: Gaps,
 }
 
 /// Runs until the network ends.
@@ -139,6 +141,7 @@ pub(super) async fn run(
         tasks: JoinSet::new(),
         introductions: Introductions::default(),
         shown: *newest.borrow_and_update(),
+        gaps: Gaps::default(),
     };
     if let Err(error) = engine.begin(meet).await {
         engine.emit(Event::Error { message: error.to_string() }).await;
@@ -154,6 +157,7 @@ pub(super) async fn run(
             Ok(()) = attitude.changed() => engine.handle_attitude().await,
             () = stance_ends(&engine.context) => engine.end_stances().await,
             _ = seek.tick() => engine.seek().await,
+            () = engine.gaps.due() => engine.tell_gaps().await,
             () = knocks.notified() => engine.look_for_inviters().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
         }
@@ -174,6 +178,8 @@ impl Engine {
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
         self.neighbours = neighbours(&self.context.store).await?;
         self.watch().await;
+        // What was kept back when the last run ended.
+        self.gaps.note();
         let is_expected = !self.context.store.joins().await?.is_empty();
         let may_announce = self.context.attitude.borrow().may_announce();
         let is_alone = self.contacts.is_empty() && !is_expected;
@@ -452,9 +458,7 @@ impl Engine {
                 let message = format!("more of {} is not taken now: {quota}", self.name_of(peer));
                 self.emit(Event::Error { message }).await;
             }
-            ExchangeEvent::Gap { missing, .. } => {
-                debug!(peer = %peer.short(), missing = missing.len(), "a message waits for earlier ones");
-            }
+            ExchangeEvent::Gap { .. } => self.gaps.note(),
             ExchangeEvent::Invalid { id, invalid, .. } => {
                 let message = format!("{} sent an invalid message {id}: {invalid}", self.name_of(peer));
                 self.emit(Event::Error { message }).await;

@@ -44,8 +44,16 @@ const READ: &Setting = &Setting {
     help: "others learn what you have read",
 };
 
+/// Lets others know when the user types.
+pub(super) const TYPING: &Setting = &Setting {
+    name: "typing",
+    key: "typing",
+    values: &["on", "off"],
+    help: "others see when you are typing",
+};
+
 /// All settings, in the order in which they are listed.
-pub const SETTINGS: [&Setting; 6] = [READ, PRESENCE, STRANGERS, BELL, NOTICE, ROOM_ON_DISK];
+pub const SETTINGS: [&Setting; 7] = [READ, TYPING, PRESENCE, STRANGERS, BELL, NOTICE, ROOM_ON_DISK];
 
 /// Something that the user can set.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,7 +139,7 @@ mod tests {
         assert_eq!(Setting::find("Read-Marks"), Ok(READ));
         assert_eq!(READ.value(" OFF "), Ok("off"));
         let error = Setting::find("colour\u{1b}[2J").unwrap_err().to_string();
-        assert!(error.contains("there are read-marks, presence") && !error.contains('\u{1b}'), "{error}");
+        assert!(error.contains("there are read-marks, typing") && !error.contains('\u{1b}'), "{error}");
         assert_eq!(BELL.value("loud").unwrap_err().to_string(), "bell can be on or off, not \"loud\"");
     }
 }

@@ -13,6 +13,8 @@ pub struct Profile {
     pub peer: PeerId,
     /// What is remembered of them; `None` if they are no contact.
     pub contact: Option<Contact>,
+    /// When their key was compared, in Unix milliseconds.
+    pub verified_ms: Option<u64>,
     /// Whether they are online, as far as they want this user to know.
     pub online: bool,
     /// Their connection, if there is one.
@@ -45,6 +47,7 @@ impl Profile {
         Ok(Self {
             peer,
             contact,
+            verified_ms: store.verified().await?.get(&peer).copied(),
             online: false,
             connected: None,
             regard: attitude.stances.regard(peer.as_bytes()),

@@ -1,5 +1,7 @@
 //! What was said, in the order that everybody sees.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use common::identity::PeerId;
 use rusqlite::{Connection, Row, params};
@@ -51,12 +53,16 @@ pub enum HistoryRow {
     /// A message.
     Message(Box<MessageRow>),
     /// Messages are kept back here, because earlier ones are missing.
-    Gap {
-        /// How many are kept back.
-        waiting: u64,
-        /// How many of their parents are missing.
-        missing: u64,
-    },
+    Gap(Gap),
+}
+
+/// Messages that are kept back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// How many there are; none once the gap is filled.
+    pub waiting: u64,
+    /// How many of their parents are missing.
+    pub missing: u64,
 }
 
 /// Which part of a conversation to show.
@@ -158,7 +164,7 @@ pub(super) fn history(
         lines.push(HistoryRow::Message(Box::new(raw.finish(conn, me)?)));
     }
     if selection.before.is_none() {
-        lines.extend(gap(conn, conversation)?);
+        lines.extend(gap(conn, conversation)?.map(HistoryRow::Gap));
     }
     Ok(lines)
 }
@@ -208,13 +214,28 @@ pub(super) fn signed_for(
     Ok(found)
 }
 
-fn gap(conn: &Connection, conversation: i64) -> Result<Option<HistoryRow>, StoreError> {
+/// The gap in a conversation.
+fn gap(conn: &Connection, conversation: i64) -> Result<Option<Gap>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT count(*), (SELECT count(DISTINCT g.parent) FROM gaps g JOIN waiting v ON v.row = g.child
             WHERE v.conversation = ?1 AND NOT EXISTS (SELECT 1 FROM waiting p WHERE p.id = g.parent))
          FROM waiting WHERE conversation = ?1",
     )?;
-    let (waiting, missing) =
-        query.query_row(params![conversation], |row| Ok((uint(row.get(0)?), uint(row.get(1)?))))?;
-    Ok((waiting > 0).then_some(HistoryRow::Gap { waiting, missing }))
+    let gap = query.query_row(params![conversation], |row| {
+        Ok(Gap { waiting: uint(row.get(0)?), missing: uint(row.get(1)?) })
+    })?;
+    Ok((gap.waiting > 0).then_some(gap))
+}
+
+/// The gaps in all conversations.
+pub(super) fn gaps(conn: &Connection) -> Result<BTreeMap<ConversationId, Gap>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT c.row, c.id FROM conversations c WHERE c.row IN (SELECT conversation FROM waiting)",
+    )?;
+    let with_gaps: Vec<(i64, [u8; 32])> = rows(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = with_gaps.into_iter().map(|(row, id)| {
+        let gap = gap(conn, row)?;
+        Ok(gap.map(|gap| (ConversationId::from_bytes(id), gap)))
+    });
+    found.filter_map(Result::transpose).collect()
 }

@@ -70,7 +70,7 @@ async fn gaps_are_shown_and_close_and_everything_is_announced_once() {
 
     let early = receiver.ingest(a.peer(), bytes.clone(), 5).await.unwrap();
     assert!(early.iter().all(|result| result.delivered.is_empty()));
-    assert_eq!(lines(&receiver, conversation).await, [HistoryRow::Gap { waiting: 3, missing: 1 }]);
+    assert_eq!(lines(&receiver, conversation).await, [HistoryRow::Gap(Gap { waiting: 3, missing: 1 })]);
     assert_eq!(receiver.missing(a.peer(), 10).await.unwrap(), [MessageId::of(&first)]);
     receiver.close().await;
 
@@ -95,7 +95,7 @@ fn text(row: &HistoryRow) -> String {
             Content::Text(text) => text.text.clone(),
             other => format!("kind {}", other.kind()),
         },
-        HistoryRow::Gap { waiting, .. } => format!("gap {waiting}"),
+        HistoryRow::Gap(gap) => format!("gap {}", gap.waiting),
     }
 }
 

@@ -44,6 +44,9 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   path {peer, via: relay|udp|tcp|lan, remote, rtt_ms}
   message {conversation, from, id, text, sent_ms}, with quiet: true if its author or room is muted
   state {id, peer, state: pending|sent|refused|delivered|read}
+  changed {…message, received_ms, states}: it was edited or deleted, or somebody reacted
+  typing {conversation, peer}                  invited {conversation, name, from}
+  gap {conversation, waiting, missing}: so many are kept back until so many earlier ones have come
   disconnected {peer, reason}                  error {message}          info {message}
   peers {people: [{peer, name, online, connected, verified, words, via, remote, rtt_ms}]}          answers /peers
   history {peer or conversation, messages: [{…message, received_ms, states}], blocked, waiting, missing}
@@ -52,8 +55,8 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   block {peer, on}          mute {peer or conversation, on, until_ms}          shown {peer, on}
   visibility {visible, seen_by}          setting {name, value}
   settings {settings: [{name, value, values, help}]}                                     answers /set
-  whois {peer, name, given_name, own_name, first_met_ms, last_seen_ms, online, connected, words, via, remote, rtt_ms,
-         blocked, muted, muted_until_ms, shown, rooms: [{conversation, name}]}           answers /whois
+  whois {peer, name, given_name, own_name, first_met_ms, last_seen_ms, verified, online, connected, words, via, remote,
+         rtt_ms, blocked, muted, muted_until_ms, shown, rooms: [{conversation, name}]}           answers /whois
   rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
   why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}

@@ -33,7 +33,7 @@ impl Spec {
 
 const COMMANDS: &[Spec] = &[
     spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
-    spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare"),
+    spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare").or(&["contacts"]),
     spec("path", Arg::None, "/path", "how each connected person is reached"),
     spec("nearby", Arg::Free, "/nearby [KEY]", "who is in the local network; with KEY: connect to them"),
     spec("why", Arg::Person, "/why [NAME]", "how somebody is connected, and why not better"),

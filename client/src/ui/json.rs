@@ -16,7 +16,7 @@ use super::ping::{Pinged, Tally};
 use crate::engine::LinkNews;
 use crate::log::ConversationId;
 use crate::net::PathChange;
-use crate::store::{HistoryRow, Regard, State};
+use crate::store::{Gap, HistoryRow, Regard, State};
 pub(super) use event::{Event, Room};
 use event::{Neighbour, Path, Peer, Place, Way};
 use why::Why;
@@ -89,6 +89,7 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Typing { conversation, peer } => {
             one(Event::Typing { conversation: *conversation, peer: *peer })
         }
+        News::Gap { conversation, gap } => one(gap_event(Some(*conversation), *gap)),
         News::Invited { conversation, name, by } => {
             one(Event::Invited { conversation: *conversation, name, from: *by })
         }
@@ -127,10 +128,12 @@ pub(super) fn history_line(row: &HistoryRow, now: u64) -> String {
         HistoryRow::Message(message) => {
             write(Event::PastMessage(message.as_ref().into()), message.received_ms)
         }
-        HistoryRow::Gap { waiting, missing } => {
-            write(Event::Gap { waiting: *waiting, missing: *missing }, now)
-        }
+        HistoryRow::Gap(gap) => write(gap_event(None, *gap), now),
     }
+}
+
+fn gap_event(conversation: Option<ConversationId>, Gap { waiting, missing }: Gap) -> Event<'static> {
+    Event::Gap { conversation: conversation.map(|id| id.to_string()), waiting, missing }
 }
 
 fn pings(peer: PeerId, tally: &Tally) -> Event<'static> {
@@ -158,15 +161,15 @@ fn is_hidden(row: &HistoryRow) -> bool {
 }
 
 fn history(place: Place, rows: &[HistoryRow]) -> Event<'_> {
-    let (mut messages, mut gap, mut blocked) = (Vec::with_capacity(rows.len()), (0, 0), 0);
+    let (mut messages, mut gap, mut blocked) = (Vec::with_capacity(rows.len()), Gap::default(), 0);
     for row in rows {
         match row {
             row if is_hidden(row) => blocked += 1,
             HistoryRow::Message(message) => messages.push(message.as_ref().into()),
-            HistoryRow::Gap { waiting, missing } => gap = (*waiting, *missing),
+            HistoryRow::Gap(found) => gap = *found,
         }
     }
-    Event::History { place, messages, blocked, waiting: gap.0, missing: gap.1 }
+    Event::History { place, messages, blocked, waiting: gap.waiting, missing: gap.missing }
 }
 
 /// An event as a line, with its line break.

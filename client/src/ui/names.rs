@@ -82,6 +82,12 @@ impl Names {
         self.rooms.contains_key(&conversation)
     }
 
+    /// What to call a conversation: a room, or the other one of a direct conversation.
+    pub(super) fn conversation(&self, id: ConversationId) -> String {
+        let peer = self.names.keys().find(|peer| ConversationId::direct(self.me, **peer) == id);
+        peer.map_or_else(|| self.room(id), |peer| self.shown(*peer))
+    }
+
     /// What to call somebody: the beginning of the key is added where the name alone could mislead.
     pub(super) fn shown(&self, peer: PeerId) -> String {
         if peer == self.me {

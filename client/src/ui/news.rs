@@ -12,7 +12,7 @@ use crate::engine::settings::Setting;
 use crate::engine::{Choice, ConversationInfo, LinkNews, Person, Profile, Why};
 use crate::log::{ConversationId, MessageId};
 use crate::net::{PathChange, Route, Via};
-use crate::store::{HistoryRow, MessageRow, State};
+use crate::store::{Gap, HistoryRow, MessageRow, State};
 
 /// Something to say.
 #[derive(Debug, Clone)]
@@ -81,6 +81,8 @@ pub(super) enum News {
     Found { found: Vec<Found>, has_more: bool, is_rest: bool },
     /// A message reads differently now.
     Changed(Box<MessageRow>),
+    /// Messages of a conversation are kept back, or not any more.
+    Gap { conversation: ConversationId, gap: Gap },
     /// Somebody is typing.
     Typing { conversation: ConversationId, peer: PeerId },
     /// Somebody invites the user into a room.

@@ -22,6 +22,8 @@ pub(super) enum Input {
     Open(Option<Place>),
     /// The user has seen what stands in a conversation.
     Seen(ConversationId),
+    /// The user is writing there.
+    Typing(ConversationId),
     /// A screen wants messages of a conversation: the newest, or those before one.
     Page { conversation: ConversationId, before: Option<DisplayOrder> },
     /// A screen wants what is found; the empty query stands for more of the last search.

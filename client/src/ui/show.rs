@@ -16,7 +16,7 @@ use super::time::iso;
 use crate::engine::{LinkNews, Person};
 use crate::log::{Act, Content, MessageId, Role};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
-use crate::store::{HistoryRow, MessageRow, Regard, State};
+use crate::store::{Gap, HistoryRow, MessageRow, Regard, State};
 
 pub(super) use people::{placeholder, visible};
 
@@ -122,6 +122,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::Found { found, has_more, .. } => note(all_found(found, *has_more, names, colour)),
         News::Changed(message) => Some(colour.dim(&format!("~ {}", said(message, names, Colour::Off)))),
         News::Typing { .. } => None,
+        News::Gap { conversation, gap } => note(gap_news(&names.conversation(*conversation), *gap)),
         News::Invited { name, by, .. } => note(format!(
             "{} invites you into the room {}; /accept or /leave",
             names.shown(*by),
@@ -316,9 +317,19 @@ pub(super) fn history_line(row: &HistoryRow, names: &Names, colour: Colour) -> S
             let date = colour.dim(&iso(message.order.label_ms));
             format!("{date} {}{state}", said(message, names, colour))
         }
-        HistoryRow::Gap { waiting, missing } => {
-            format!("... {waiting} newer kept back until {missing} that are missing have come")
-        }
+        HistoryRow::Gap(gap) => format!("... {}", gap_text(*gap)),
+    }
+}
+
+/// What a gap means.
+fn gap_text(Gap { waiting, missing }: Gap) -> String {
+    format!("{waiting} newer kept back until {missing} that are missing have come")
+}
+
+fn gap_news(conversation: &str, gap: Gap) -> String {
+    match gap.waiting {
+        0 => format!("{conversation}: nothing is missing any more"),
+        _ => format!("{conversation}: {}", gap_text(gap)),
     }
 }
 

@@ -67,7 +67,7 @@ impl Room {
             HistoryRow::Message(row) => {
                 Some((row.content.as_text()?.to_owned(), row.regard, row.marks.reactions.len()))
             }
-            HistoryRow::Gap { .. } => panic!("a gap"),
+            HistoryRow::Gap(_) => panic!("a gap"),
         };
         rows.into_iter().filter_map(shown).collect()
     }

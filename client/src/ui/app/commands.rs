@@ -30,6 +30,7 @@ impl App {
             match input {
                 Input::Line { text, to } => self.handle_line(&text, to, &mut batch).await?,
                 Input::Seen(conversation) => self.handle_seen(conversation).await?,
+                Input::Typing(conversation) => self.handle_typing(conversation).await?,
                 Input::Open(place) => self.handle_open(place),
                 Input::Page { conversation, before } => self.handle_page(conversation, before).await?,
                 Input::Search { query } => self.search(&query).await?,

@@ -62,6 +62,7 @@ impl App {
             Event::Chosen(choice) => self.handle_chosen(choice).await?,
             Event::Changed { message: Some(message), .. } => self.say(News::Changed(message)).await?,
             Event::Changed { conversation, message: None } => self.learn_room(conversation).await,
+            Event::Gap { conversation, gap } => self.say(News::Gap { conversation, gap }).await?,
             Event::Typing { conversation, peer } => self.say(News::Typing { conversation, peer }).await?,
             Event::Invited { conversation, name, by } => {
                 self.say(News::Invited { conversation, name, by }).await?;
@@ -159,7 +160,7 @@ impl App {
         let started_ms = self.started_ms;
         let is_past = |row: &HistoryRow| match row {
             HistoryRow::Message(message) => message.received_ms < started_ms,
-            HistoryRow::Gap { .. } => false,
+            HistoryRow::Gap(_) => false,
         };
         match self.engine.history(self.engine.direct(peer), None, RECENT).await {
             Ok(rows) => {

@@ -49,6 +49,14 @@ impl App {
         }
     }
 
+    /// Others may see that the user is writing.
+    pub(super) async fn handle_typing(&mut self, conversation: ConversationId) -> Result<(), Closed> {
+        match self.engine.typing(conversation).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
     /// Shows what a message has become.
     async fn changed(
         &mut self,
@@ -78,7 +86,7 @@ impl App {
             Some(back) => self.engine.history(conversation, None, back).await.map(|rows| {
                 let messages = rows.into_iter().filter_map(|row| match row {
                     HistoryRow::Message(message) => Some(*message),
-                    HistoryRow::Gap { .. } => None,
+                    HistoryRow::Gap(_) => None,
                 });
                 let messages: Vec<_> = messages.collect();
                 if messages.len() == back { messages.into_iter().next() } else { None }

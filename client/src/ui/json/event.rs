@@ -128,6 +128,9 @@ pub(in crate::ui) enum Event<'a> {
         max_ms: Option<f64>,
     },
     Gap {
+        /// Where, if it is not said otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conversation: Option<String>,
         waiting: u64,
         missing: u64,
     },

@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::{Choice, Connected, Person, Visibility};
 use crate::log::{Content, DisplayOrder, MessageId};
 use crate::net::{Route, Via};
-use crate::store::{Contact, MessageRow};
+use crate::store::{Contact, Gap, MessageRow};
 use crate::store::{Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {
@@ -169,7 +169,7 @@ fn answers_to_commands() {
             {"peer": peer(2).to_string(), "name": "Bob", "online": false, "connected": false, "verified": false, "words": null,
             "via": null, "remote": null, "rtt_ms": null}])
     );
-    let rows = vec![HistoryRow::Message(Box::new(row("x"))), HistoryRow::Gap { waiting: 2, missing: 1 }];
+    let rows = vec![HistoryRow::Message(Box::new(row("x"))), HistoryRow::Gap(Gap { waiting: 2, missing: 1 })];
     let history = value(&News::History { peer: peer(2), rows: rows.clone(), is_recent: false });
     assert_eq!(
         history,

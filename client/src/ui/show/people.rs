@@ -60,6 +60,10 @@ pub(super) fn settings(settings: &[(&Setting, &str)]) -> String {
 /// One person.
 pub(super) fn profile(profile: &Profile, names: &Names) -> String {
     let mut lines = vec![format!("{}:", names.shown(profile.peer)), format!("key {}", profile.peer)];
+    lines.push(match profile.verified_ms {
+        Some(at) => format!("verified on {}", iso(at)),
+        None => "not verified: /verify compares the keys".to_owned(),
+    });
     match &profile.contact {
         Some(contact) => {
             let name = |name: &str| text::one_line(name, text::MAX_NAME);

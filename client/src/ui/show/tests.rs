@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::settings::SETTINGS;
 use crate::engine::{Choice, Visibility};
 use crate::log::{ConversationId, DisplayOrder, MessageId};
-use crate::store::{Marks, Regard, Subject};
+use crate::store::{Gap, Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {
     Identity::from_seed([seed; 32]).peer_id()
@@ -119,7 +119,7 @@ fn states_tell_the_truth() {
     assert_eq!(shown(&News::Delivered { peer: peer(2), count: 2 }), "✓ 2 messages delivered to Bob");
     let rows = [State::Pending, State::Delivered]
         .map(|state| HistoryRow::Message(Box::new(message(peer(1), "x", vec![(peer(2), state)]))));
-    let rows = [rows.as_slice(), &[HistoryRow::Gap { waiting: 2, missing: 1 }]].concat();
+    let rows = [rows.as_slice(), &[HistoryRow::Gap(Gap { waiting: 2, missing: 1 })]].concat();
     assert_eq!(
         shown(&News::History { peer: peer(2), rows, is_recent: false }),
         "* history with Bob:\n2000-02-29 00:00:00Z me> x  (pending)\n2000-02-29 00:00:00Z me> x\n\

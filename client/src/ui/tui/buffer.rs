@@ -7,6 +7,7 @@ use common::identity::PeerId;
 use super::PAGE;
 use super::model::{Item, Mark, Row};
 use crate::log::{DisplayOrder, MessageId};
+use crate::store::Gap;
 
 /// Items that are kept while the newest are seen.
 const MAX_SETTLED: usize = 500;
@@ -37,6 +38,8 @@ pub(super) struct Buffer {
     is_loading: bool,
     /// Newer ones were left out for the sake of memory.
     is_cut: bool,
+    /// What is kept back here.
+    pub(super) gap: Gap,
     /// What the blocked said here is shown.
     pub(super) shows_blocked: bool,
     /// The message that was chosen.

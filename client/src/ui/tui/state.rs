@@ -7,6 +7,7 @@ mod panes;
 #[cfg(test)]
 pub(super) mod tests;
 mod travel;
+mod typing;
 
 use common::identity::PeerId;
 
@@ -101,6 +102,7 @@ pub(super) struct State {
     pub(super) theme: Theme,
     last_attention_ms: u64,
     pub(super) manner: Manner,
+    typing: typing::Typing,
     actions: Vec<Action>,
 }
 
@@ -124,6 +126,7 @@ impl State {
             theme: setting.theme,
             last_attention_ms: 0,
             manner: Manner { bell: true, notice: true, is_invisible: false },
+            typing: typing::Typing::default(),
             actions: Vec::new(),
         }
     }
@@ -135,16 +138,14 @@ impl State {
 
     /// When [`State::handle_timeout`] wants to be called.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        self.notice.as_ref().map(|notice| notice.until_ms)
+        let notice = self.notice.as_ref().map(|notice| notice.until_ms);
+        [notice, self.typing.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Returns whether anything changes on the screen.
     pub(super) fn handle_timeout(&mut self, now_ms: u64) -> bool {
-        let is_over = self.poll_timeout().is_some_and(|until| until <= now_ms);
-        if is_over {
-            self.notice = None;
-        }
-        is_over
+        let is_over = self.notice.take_if(|notice| notice.until_ms <= now_ms).is_some();
+        self.typing.handle_timeout(now_ms) || is_over
     }
 
     /// The conversation that is open; `None` for this program's own page.
@@ -160,6 +161,12 @@ impl State {
     /// What is unread in a conversation, and whether this user is named there.
     pub(super) fn unread(&self, id: ConversationId) -> (usize, bool) {
         self.panes.get(id).map_or((0, false), |buffer| (buffer.unread, buffer.is_mentioned))
+    }
+
+    /// Who is writing in the open conversation, by name.
+    pub(super) fn writers(&self) -> Vec<String> {
+        let writers = self.panes.active().into_iter().flat_map(|id| self.typing.who(id));
+        writers.map(|peer| self.names.shown(peer)).collect()
     }
 
     pub(super) const fn notice(&self) -> Option<&Notice> {
@@ -245,6 +252,17 @@ impl State {
     fn tell_seen(&mut self) {
         if let Some(conversation) = self.active().map(|entry| entry.id) {
             self.actions.push(Action::Input(Input::Seen(conversation)));
+        }
+    }
+
+    /// The text has changed: others see that somebody writes.
+    fn tell_typing(&mut self, now_ms: u64) {
+        let text = self.composer.before();
+        let is_said = !text.is_empty() && (!text.starts_with('/') || text.starts_with("//"));
+        if let Some(conversation) = self.active().map(|entry| entry.id).filter(|_| is_said)
+            && self.typing.is_to_be_told(conversation, now_ms)
+        {
+            self.actions.push(Action::Input(Input::Typing(conversation)));
         }
     }
 

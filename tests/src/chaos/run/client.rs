@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use client::engine::{Draft, Event, Kind};
 use client::log::{ConversationId, MessageId, Reaction, Standing};
-use client::store::{HistoryRow, MessageRow, Options, Point, State};
+use client::store::{Gap, HistoryRow, MessageRow, Options, Point, State};
 use common::identity::PeerId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, yield_now};
@@ -248,7 +248,7 @@ impl Resident {
             for row in self.rows(place).await? {
                 found += match row {
                     HistoryRow::Message(row) => usize::from(ids.contains(&row.id())),
-                    HistoryRow::Gap { waiting, .. } => usize::try_from(waiting).unwrap_or(usize::MAX),
+                    HistoryRow::Gap(gap) => usize::try_from(gap.waiting).unwrap_or(usize::MAX),
                 };
             }
         }
@@ -264,7 +264,7 @@ impl Resident {
     pub(crate) async fn history(&self, place: ConversationId) -> Result<Vec<MessageRow>, String> {
         let message = |row| match row {
             HistoryRow::Message(row) => Ok(*row),
-            HistoryRow::Gap { waiting, missing } => {
+            HistoryRow::Gap(Gap { waiting, missing }) => {
                 Err(format!("{}: {waiting} messages wait for {missing}", self.id.short()))
             }
         };

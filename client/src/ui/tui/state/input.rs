@@ -45,7 +45,7 @@ impl State {
                 self.refresh_overlay();
             }
             Some(None) => {}
-            None if self.composer.insert(text) => {}
+            None if self.composer.insert(text) => self.tell_typing(now_ms),
             None => {
                 let message = format!("a message may have {MAX_TEXT_LEN} bytes; nothing was inserted");
                 self.tell(message, true, now_ms);
@@ -85,7 +85,12 @@ impl State {
             self.completion = None;
         }
         match intent {
-            Intent::Edit(edit) => self.composer.edit(edit),
+            Intent::Edit(edit) => {
+                self.composer.edit(edit);
+                if matches!(edit, Edit::Insert(_)) {
+                    self.tell_typing(now_ms);
+                }
+            }
             Intent::Newline => self.composer.edit(Edit::Insert('\n')),
             Intent::Send => self.send(now_ms),
             Intent::Complete { is_back } => self.complete(is_back),
@@ -188,6 +193,7 @@ impl State {
         };
         self.actions.push(Action::Input(Input::Line { text: line, to }));
         if !is_command {
+            self.typing.own_end();
             self.newest();
         }
     }

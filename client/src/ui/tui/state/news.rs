@@ -40,6 +40,11 @@ impl State {
                 let row = bind::row(&message, &self.names, &self.my_name);
                 self.panes.get_mut(message.conversation).change(row);
             }
+            News::Typing { conversation, peer } => self.typing.note(conversation, peer, now_ms),
+            News::Gap { conversation, gap } => {
+                self.panes.get_mut(conversation).gap = gap;
+                self.fall_back(&news, now_ms);
+            }
             News::Page { conversation, rows } => self.handle_page(conversation, &rows),
             News::Manner(manner) => self.manner = manner,
             News::Chosen(ref choice) => {
@@ -156,7 +161,7 @@ impl State {
             .iter()
             .filter_map(|row| match row {
                 HistoryRow::Message(message) => Some(bind::row(message, &self.names, &self.my_name)),
-                HistoryRow::Gap { .. } => None,
+                HistoryRow::Gap(_) => None,
             })
             .collect();
         let is_first = messages.len() < PAGE;
@@ -170,6 +175,7 @@ impl State {
         let id = message.conversation;
         let row = bind::row(message, &self.names, &self.my_name);
         let (order, author, is_mention) = (row.order, row.author, row.mentions_me);
+        self.typing.end(id, author);
         let is_looked_at = self.is_focused && self.panes.active() == Some(id) && self.buffer().is_at_newest();
         if !self.panes.get_mut(id).insert(row) || message.own {
             if is_typed {

@@ -124,7 +124,7 @@ pub(in crate::ui::tui) fn keys(state: &mut State, keys: &str) {
 
 fn inputs(state: &mut State) -> Vec<Input> {
     let input = |action| match action {
-        Action::Input(input) => Some(input),
+        Action::Input(input) if !matches!(input, Input::Typing(_)) => Some(input),
         _ => None,
     };
     state.poll_actions().into_iter().filter_map(input).collect()
@@ -182,6 +182,40 @@ fn nobody_is_called_for_what_they_look_at() {
     assert_eq!(state.unread(ConversationId::direct(peer(1), peer(2))).0, 1);
     state.handle_event(Term::FocusGained, NOON);
     assert_eq!(state.unread(ConversationId::direct(peer(1), peer(2))).0, 0);
+}
+
+#[test]
+fn others_see_that_one_writes_but_not_commands() {
+    let told = |state: &mut State| {
+        let actions = state.poll_actions();
+        actions.iter().filter(|action| **action == Action::Input(Input::Typing(id_of(2)))).count()
+    };
+    let mut state = state(80, 24, Theme::Plain);
+    keys(&mut state, "/why");
+    assert_eq!(told(&mut state), 0);
+    keys(&mut state, "Enter hello");
+    assert_eq!(told(&mut state), 1, "not with every letter");
+    keys(&mut state, "Enter again");
+    assert_eq!(told(&mut state), 1, "the next message is another");
+    let later = Term::Key(KeyEvent::new(KeyCode::Char('x'), KeyModifiers::NONE));
+    state.handle_event(later, NOON + 10_000);
+    assert_eq!(told(&mut state), 1, "one has not stopped");
+}
+
+#[test]
+fn who_writes_is_named_until_they_have_said_it_or_stopped() {
+    let mut state = state(80, 24, Theme::Plain);
+    let typing = |from: u8, there: ConversationId| News::Typing { conversation: there, peer: peer(from) };
+    state.handle_news(typing(3, id_of(3)), NOON);
+    assert_eq!(state.writers(), [""; 0], "that is elsewhere");
+    state.handle_news(typing(2, id_of(2)), NOON);
+    assert_eq!(state.writers(), ["Bob"]);
+    said(&mut state, message(2, 1, NOON, "one"));
+    assert_eq!(state.writers(), [""; 0]);
+    state.handle_news(typing(2, id_of(2)), NOON);
+    let until = state.poll_timeout().unwrap();
+    assert!(state.handle_timeout(until));
+    assert_eq!((state.writers().len(), state.poll_timeout()), (0, None));
 }
 
 #[test]
@@ -271,7 +305,7 @@ fn the_search_asks_while_it_is_typed_and_takes_the_last_answer() {
 fn ends_are_asked_for_by_their_keys() {
     let mut state = state(80, 24, Theme::Plain);
     keys(&mut state, "x Ctrl+d");
-    assert_eq!(state.poll_actions(), [], "there is text");
+    assert_eq!(inputs(&mut state), [], "there is text");
     keys(&mut state, "Ctrl+u Ctrl+d Ctrl+c Ctrl+z");
     let end = [Action::Input(Input::End), Action::Input(Input::Interrupt), Action::Suspend];
     assert_eq!(state.poll_actions(), end);

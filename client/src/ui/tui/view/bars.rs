@@ -43,11 +43,31 @@ pub(super) fn status(state: &State, area: Rect, frame: &mut Frame<'_>) {
     }
     let left = match (state.mode, state.active()) {
         (Mode::Edit(_) | Mode::Reply(_), _) => " Esc leaves it".to_owned(),
-        (Mode::New, Some(entry)) => format!(" {} {}", sign(entry.presence()), entry.status),
+        (Mode::New, Some(entry)) => {
+            format!(" {} {}{}{}", sign(entry.presence()), entry.status, kept_back(state), writers(state))
+        }
         (Mode::New, None) => connected(state),
     };
     let hidden = if state.manner.is_invisible { "invisible " } else { "" };
     bar(&left, &(elsewhere(state) + hidden + server(state)), area, state.theme.bar(), frame);
+}
+
+/// What cannot be shown yet.
+fn kept_back(state: &State) -> String {
+    match state.buffer().gap.waiting {
+        0 => String::new(),
+        count => format!("  {count} kept back: earlier ones are missing"),
+    }
+}
+
+/// Who is writing.
+fn writers(state: &State) -> String {
+    match state.writers().as_slice() {
+        [] => String::new(),
+        [one] => format!("  {one} is typing"),
+        [one, other] => format!("  {one} and {other} are typing"),
+        many => format!("  {} are typing", many.len()),
+    }
 }
 
 /// How many are connected.

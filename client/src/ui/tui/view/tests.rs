@@ -11,7 +11,7 @@ use ratatui::style::Color;
 use super::theme::Theme;
 use crate::log::{Content, Text};
 use crate::net::Via;
-use crate::store::{MessageRow, Regard, State as Delivery};
+use crate::store::{Gap, MessageRow, Regard, State as Delivery};
 use crate::ui::meeting::{Outcome, Safety};
 use crate::ui::news::News;
 use crate::ui::tui::state::State;
@@ -82,6 +82,21 @@ fn one_line_stands_for_what_the_blocked_said_together_until_it_is_opened() {
         keys(&mut state, "PageUp PageUp PageDown Alt+o");
         shown(&state);
     }
+}
+
+#[test]
+fn the_line_above_the_composer_tells_what_is_missing_and_who_writes() {
+    let mut state = state(80, 10, Theme::Plain);
+    let conversation = state.active().unwrap().id;
+    let gap = Gap { waiting: 2, missing: 1 };
+    state.handle_news(News::Gap { conversation, gap }, NOON);
+    state.handle_timeout(NOON + HOUR);
+    state.handle_news(News::Typing { conversation, peer: peer(2) }, NOON + HOUR);
+    let shown = text(&screen(&state, 80, 10));
+    assert!(shown.contains("udp 12 ms  2 kept back: earlier ones are missing  Bob is typing"), "{shown}");
+    state.handle_news(News::Gap { conversation, gap: Gap::default() }, NOON + HOUR);
+    let shown = text(&screen(&state, 80, 10));
+    assert!(shown.contains("Bob: nothing is missing any more"), "{shown}");
 }
 
 /// A conversation with a bit of everything.
