@@ -1,7 +1,9 @@
 //! The real programs for the lab, built once a run.
 
+#[path = "programs.rs"]
+mod programs;
+
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use tests::lab::trial;
@@ -22,18 +24,7 @@ fn build() -> Result<PathBuf, String> {
     }
     let dir = match std::env::var_os(BIN_DIR) {
         Some(dir) => PathBuf::from(dir),
-        None => {
-            let dir = trial::default_bin_dir();
-            let mut cargo = Command::new(env!("CARGO"));
-            // As the tests are built: with other packages libraries have other features, and are built again.
-            cargo.args(["build", "--quiet", "--workspace", "--all-targets"]);
-            if dir.ends_with("release") {
-                cargo.arg("--release");
-            }
-            let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(built.is_ok_and(|status| status.success()), "the binaries do not build");
-            dir
-        }
+        None => programs::build(),
     };
     trial::check_binaries(&dir).map_err(|error| error.to_string())?;
     Ok(dir)
