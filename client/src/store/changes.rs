@@ -99,7 +99,8 @@ mod tests {
         let conn =
             crate::store::open::open(&dir.path().join("db"), me, crate::store::open::MIGRATIONS).unwrap();
         let query = conn.prepare_cached(&format!("EXPLAIN QUERY PLAN {}", changes_of())).unwrap();
-        let plan: Vec<String> = rows(query, params![[0_u8; 32], [0_u8; 32], 1, [0_u8; 32]], |row| row.get(3)).unwrap();
+        let plan: Vec<String> =
+            rows(query, params![[0_u8; 32], [0_u8; 32], 1, [0_u8; 32]], |row| row.get(3)).unwrap();
         assert!(plan[0].starts_with("SEARCH c "), "{plan:?}");
         assert!(!plan.iter().any(|step| step.contains("messages_in_order")), "{plan:?}");
     }
