@@ -155,7 +155,8 @@ pub(super) fn advance(
 /// Everything that is not delivered yet, in order; at most `max`.
 pub(super) fn unsent(conn: &Connection, max: usize) -> Result<Vec<Unsent>, StoreError> {
     let query = conn.prepare_cached(
-        "SELECT o.sequence, m.id, o.recipient, o.state FROM outbox o JOIN messages m ON m.row = o.message
+        "SELECT o.sequence, m.id, o.recipient, o.state
+         FROM outbox o INDEXED BY outbox_open JOIN messages m ON m.row = o.message
          WHERE o.state < 20 ORDER BY o.sequence LIMIT ?1",
     )?;
     rows(query, params![limit(max)], |row| {
