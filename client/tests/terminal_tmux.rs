@@ -119,6 +119,8 @@ fn two_people_talk_on_full_screens() {
     tmux.wait_for("ada", "whom you know");
     // A narrow terminal has no list.
     tmux.run(&["resize-window", "-t", "ada", "-x", "40", "-y", "20"]);
+    let is_narrow = |line: &str| line.contains("F1 help") && line.chars().count() <= 40;
+    tmux.wait("ada", |screen| screen.lines().next().is_some_and(is_narrow));
     tmux.keys("ada", &["Escape"]);
     tmux.wait("ada", |screen| !screen.contains("0   hobnob") && screen.contains("hello there"));
 }

@@ -11,7 +11,7 @@ pub(super) enum Arg {
 }
 
 /// A command.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spec {
     pub(super) name: &'static str,
     /// Other names for it.
@@ -32,7 +32,7 @@ impl Spec {
 }
 
 const COMMANDS: &[Spec] = &[
-    spec("help", Arg::Command, "/help", "this list").or(&["?", "h"]),
+    spec("help", Arg::Command, "/help [COMMAND]", "this list, or what one command is for").or(&["?", "h"]),
     spec("peers", Arg::None, "/peers", "whom you know, who is there, words to compare").or(&["contacts"]),
     spec("path", Arg::None, "/path", "how each connected person is reached"),
     spec("nearby", Arg::Free, "/nearby [KEY]", "who is in the local network; with KEY: connect to them"),
@@ -108,6 +108,11 @@ const COMMANDS: &[Spec] = &[
 pub(super) fn find(name: &str) -> Option<&'static Spec> {
     let name = name.to_lowercase();
     COMMANDS.iter().find(|spec| spec.name == name || spec.aliases.contains(&name.as_str()))
+}
+
+/// What one command is for.
+pub(super) fn help_on(spec: &Spec) -> String {
+    format!("{}  {}", spec.usage, spec.help)
 }
 
 /// The commands' names.

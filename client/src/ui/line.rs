@@ -1,6 +1,6 @@
 //! What a typed line means.
 
-use super::commands;
+use super::commands::{self, Spec};
 use super::meeting;
 use super::wish::Wish;
 
@@ -19,6 +19,7 @@ pub(super) enum Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     Help,
+    HelpOn(&'static Spec),
     Peers,
     Path,
     Nearby { who: String },
@@ -95,17 +96,28 @@ pub(super) fn parse(line: &str) -> Result<Line, LineError> {
     parse_command(&name.to_lowercase(), rest.trim_start()).map(Line::Command)
 }
 
+fn help(rest: &str) -> Result<Command, LineError> {
+    let name = rest.strip_prefix('/').unwrap_or(rest);
+    match commands::find(name) {
+        _ if name.is_empty() => Ok(Command::Help),
+        Some(spec) => Ok(Command::HelpOn(spec)),
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> LineError {
+    LineError::Unknown(common::text::one_line(name, MAX_SHOWN), nearest(name))
+}
+
 fn parse_command(name: &str, rest: &str) -> Result<Command, LineError> {
-    let Some(spec) = commands::find(name) else {
-        return Err(LineError::Unknown(common::text::one_line(name, MAX_SHOWN), nearest(name)));
-    };
+    let spec = commands::find(name).ok_or_else(|| unknown(name))?;
     let usage = || LineError::Usage(spec.usage);
     if let Some(wish) = meeting::parse(spec.name, rest) {
         return wish.map(Command::Meeting).ok_or_else(usage);
     }
     let alone = |command: Command| if rest.trim().is_empty() { Ok(command) } else { Err(usage()) };
     match spec.name {
-        "help" => Ok(Command::Help),
+        "help" => help(rest.trim()),
         "peers" => alone(Command::Peers),
         "path" => alone(Command::Path),
         "meet" => alone(Command::Meet),
@@ -263,6 +275,8 @@ mod tests {
     #[test]
     fn commands_are_understood() {
         assert_eq!(command("/HELP"), Command::Help);
+        assert_eq!(command("/help /Contacts"), Command::HelpOn(commands::find("peers").unwrap()));
+        assert_eq!(parse("/help tea").unwrap_err(), parse("/tea").unwrap_err());
         let history = |limit, is_open| Command::History { limit, is_open };
         assert_eq!(command("/history"), history(HISTORY_LIMIT, false));
         assert_eq!(command("/history  7 "), history(7, false));

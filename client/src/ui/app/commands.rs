@@ -9,6 +9,7 @@ use tokio::task::unconstrained;
 use super::{App, Closed, Current, DELIVERY_TIME, News, Phase, QUIT_TIME, now};
 use crate::engine::{EngineError, Person};
 use crate::log::MAX_TEXT_LEN;
+use crate::ui::commands;
 use crate::ui::line::{self, Command, Line};
 use crate::ui::plain::Input;
 
@@ -119,6 +120,7 @@ impl App {
     async fn handle_command(&mut self, command: Command) -> Result<(), Closed> {
         match command {
             Command::Help => self.say(News::Help).await,
+            Command::HelpOn(spec) => self.say(News::Info(commands::help_on(spec))).await,
             Command::Peers => match self.people().await? {
                 Some(people) => {
                     let current = self.current.map(|current| current.peer);

@@ -27,6 +27,8 @@ use crate::ui::plain::Input;
 
 /// How long a word about something that happened stands at the bottom.
 const NOTICE_MS: u64 = 8_000;
+/// How long of that an answer to the user is not replaced by what merely happens.
+const ANSWER_MS: u64 = 3_000;
 /// Between two calls for attention.
 const ATTENTION_MS: u64 = 3_000;
 
@@ -61,6 +63,8 @@ pub(super) struct Notice {
     pub(super) text: String,
     pub(super) is_error: bool,
     until_ms: u64,
+    /// Until then what merely happens does not take its place.
+    holds_until_ms: u64,
 }
 
 /// How the server stands.
@@ -209,8 +213,18 @@ impl State {
         }
     }
 
+    /// Tells something that the user has to know now.
     fn tell(&mut self, text: String, is_error: bool, now_ms: u64) {
-        self.notice = Some(Notice { text, is_error, until_ms: now_ms + NOTICE_MS });
+        let (until_ms, holds_until_ms) = (now_ms + NOTICE_MS, now_ms + ANSWER_MS);
+        self.notice = Some(Notice { text, is_error, until_ms, holds_until_ms });
+    }
+
+    /// Tells something that has happened.
+    fn mention(&mut self, text: String, now_ms: u64) {
+        if self.notice.as_ref().is_none_or(|notice| notice.holds_until_ms <= now_ms) {
+            let until_ms = now_ms + NOTICE_MS;
+            self.notice = Some(Notice { text, is_error: false, until_ms, holds_until_ms: now_ms });
+        }
     }
 
     /// Calls for attention, but not all the time.

@@ -18,6 +18,8 @@ use crate::ui::plain::Input;
 use crate::ui::search;
 use crate::ui::show::{self, Colour};
 
+/// Columns before a line at the bottom.
+const NOTICE_SIGN: usize = 3;
 /// Messages that a search finds at the most.
 const MAX_FOUND: usize = 200;
 
@@ -77,41 +79,30 @@ impl State {
         }
     }
 
-    /// Tells `news` as the line mode does.
+    /// Tells `news` as the line mode does: at the bottom, and what is to be read whole but does not fit there above
+    /// everything.
     fn fall_back(&mut self, news: &News, now_ms: u64) {
         let Some(lines) = show::lines(news, &self.names, Colour::Off) else { return };
-        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
-        let is_list = matches!(
-            news,
-            News::Meeting(
-                Outcome::Link { .. } | Outcome::Links(_) | Outcome::Names { .. } | Outcome::Safety(_)
-            )
-        );
-        let is_told = matches!(
-            news,
-            News::Peers { .. }
-                | News::Paths(_)
-                | News::History { .. }
-                | News::RoomHistory { .. }
-                | News::Settings(_)
-                | News::Whois(_)
-                | News::Why(_)
-                | News::Nearby(_)
-        );
-        let is_answer = is_list || is_told;
-        let is_kept = matches!(news, News::Meeting(Outcome::Link { .. }));
-        if is_kept {
-            // It is said once.
-            self.panes.notes.note(now_ms, bare(&lines), false);
-        }
-        if is_answer {
+        let text = bare(&lines);
+        let has_room = super::super::text::width(&text) + NOTICE_SIGN <= usize::from(self.size.0);
+        let is_list = text.contains('\n');
+        let is_read_whole = is_answer(news) && (is_list || !has_room);
+        if is_read_whole || is_list && matches!(news, News::Info(_)) {
+            if is_said_once(news) {
+                self.panes.notes.note(now_ms, text, false);
+            }
             let mut lines = lines.lines().map(bare);
             let title = lines.next().unwrap_or_default();
             self.overlay = Some(Overlay::Text { title, lines: lines.collect(), top: 0 });
             return;
         }
-        let text = bare(&lines);
-        self.tell(text.replace('\n', " "), is_error, now_ms);
+        let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
+        let line = text.replace('\n', " ");
+        if is_happening(news) {
+            self.mention(line, now_ms)
+        } else {
+            self.tell(line, is_error, now_ms)
+        }
         self.panes.notes.note(now_ms, text, is_error);
     }
 
@@ -255,6 +246,38 @@ impl State {
         }
         self.overlay = Some(overlay);
     }
+}
+
+/// The user has asked for it.
+const fn is_answer(news: &News) -> bool {
+    matches!(
+        news,
+        News::Code(_)
+            | News::Meeting(
+                Outcome::Link { .. } | Outcome::Links(_) | Outcome::Names { .. } | Outcome::Safety(_)
+            )
+            | News::Peers { .. }
+            | News::Paths(_)
+            | News::History { .. }
+            | News::RoomHistory { .. }
+            | News::Settings(_)
+            | News::Whois(_)
+            | News::Why(_)
+            | News::Nearby(_)
+    )
+}
+
+/// It cannot be asked for again.
+const fn is_said_once(news: &News) -> bool {
+    matches!(news, News::Code(_) | News::Meeting(Outcome::Link { .. }))
+}
+
+/// It comes by itself.
+const fn is_happening(news: &News) -> bool {
+    matches!(
+        news,
+        News::Connected { .. } | News::Disconnected { .. } | News::Neighbour { .. } | News::Gap { .. }
+    )
 }
 
 /// A query in which the word that is being typed stands for all words that begin so.

@@ -380,3 +380,34 @@ fn rooms_stand_in_the_list_and_take_what_is_typed() {
     state.handle_news(News::Rooms(Vec::new()), NOON);
     assert!(state.entries.iter().all(|entry| entry.id != room));
 }
+
+#[test]
+fn what_fits_stands_at_the_bottom_and_the_rest_above_everything() {
+    let mut state = state(60, 24, Theme::Plain);
+    let overlay = |state: &mut State| match state.overlay.take() {
+        Some(Overlay::Text { title, lines, .. }) => Some((title, lines)),
+        _ => None,
+    };
+    state.handle_news(News::Info("rooms:\n   #Tea\n   #Boat".to_owned()), NOON);
+    let lines = vec!["#Tea".to_owned(), "#Boat".to_owned()];
+    assert_eq!(overlay(&mut state), Some(("rooms:".to_owned(), lines)));
+    state.handle_news(News::Nearby(Vec::new()), NOON);
+    assert_eq!(overlay(&mut state), None);
+    assert_eq!(state.notice().unwrap().text, "nobody else is in this network");
+    state.handle_news(News::Code("4-amber-otter-kite".to_owned()), NOON);
+    assert!(overlay(&mut state).unwrap().1.concat().contains("4-amber-otter-kite"));
+    keys(&mut state, "Alt+0");
+    let said = format!("{:?}", state.buffer().items());
+    assert!(said.contains("4-amber-otter-kite"), "it is said once: {said}");
+}
+
+#[test]
+fn what_happens_does_not_take_the_place_of_an_answer_at_once() {
+    let mut state = state(80, 24, Theme::Plain);
+    let gone = || News::Disconnected { peer: peer(3), reason: "closed".to_owned() };
+    state.handle_news(News::Info("typing is off".to_owned()), NOON);
+    state.handle_news(gone(), NOON + 100);
+    assert_eq!(state.notice().unwrap().text, "typing is off");
+    state.handle_news(gone(), NOON + ANSWER_MS);
+    assert!(state.notice().unwrap().text.contains("Cleo M"), "{:?}", state.notice());
+}
