@@ -64,10 +64,14 @@ use crate::log::{Content, ConversationId, MessageId, SignedMessage};
 use asking::Asking;
 use departures::Departures;
 use readers::Readers;
-use writer::Writer;
+use writer::{Answer, Writer};
 
 /// Longest name of a setting and longest address of a server, in bytes.
 const MAX_KEY_LEN: usize = 512;
+/// Messages from a peer that are taken in without a user getting their turn in between.
+const PIECE: usize = 32;
+/// Messages whose states are moved forward in the time that taking in one takes.
+const ADVANCED_TO_TAKEN_IN: usize = 8;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Default)]
@@ -232,10 +236,10 @@ impl Store {
             .await
     }
 
-    /// Takes in messages that `bearer` handed over, in one transaction; the results are in the same order.
+    /// Takes in messages that `bearer` handed over, behind whatever users wait for; the results are in the same order.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of the whole was kept then. A message that is wrong is no error but an outcome.
+    /// [`StoreError`]; the first of them may have been kept then. A message that is wrong is no error but an outcome.
     pub async fn ingest(
         &self,
         bearer: PeerId,
@@ -244,20 +248,25 @@ impl Store {
     ) -> Result<Vec<Ingested>, StoreError> {
         let me = self.inner.me;
         let writer = self.writer()?;
-        let checked = blocking(move || Ok(intake::check(messages))).await?;
-        let this = self.clone();
-        writer
-            .write(
-                move |conn| intake::take_in(conn, me, bearer, checked, received_ms),
-                move |results: &Vec<Ingested>| {
-                    let newest =
-                        results.iter().flat_map(|result| &result.delivered).map(|row| row.arrival).max();
-                    if let Some(newest) = newest {
-                        this.inner.newest.send_replace(newest);
-                    }
-                },
-            )
-            .await
+        let mut checked = blocking(move || Ok(intake::check(messages))).await?.into_iter();
+        let mut answers = Vec::new();
+        while checked.len() > 0 {
+            let piece: Vec<_> = checked.by_ref().take(PIECE).collect();
+            let this = self.clone();
+            let announce = move |results: &Vec<Ingested>| {
+                let newest = results.iter().flat_map(|result| &result.delivered).map(|row| row.arrival).max();
+                if let Some(newest) = newest {
+                    this.inner.newest.send_replace(newest);
+                }
+            };
+            let take_in = move |conn: &Connection| intake::take_in(conn, me, bearer, piece, received_ms);
+            answers.push(writer.enqueue(PIECE, take_in, announce).await?);
+        }
+        let mut results = Vec::new();
+        for answer in answers {
+            results.extend(answer.await.map_err(|_| StoreError::Closed)??);
+        }
+        Ok(results)
     }
 
     /// What is to be sent to `recipient`, in order: at most `limit` messages with a sequence above
@@ -295,8 +304,7 @@ impl Store {
         ids: &[MessageId],
         state: State,
     ) -> Result<Vec<MessageId>, StoreError> {
-        let ids = ids.to_vec();
-        self.write(move |conn| outbox::advance(conn, recipient, &ids, state)).await
+        self.advancing(recipient, ids.to_vec(), state).await?.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Like [`Store::advance`], without waiting for the commit.
@@ -309,8 +317,18 @@ impl Store {
         ids: Vec<MessageId>,
         state: State,
     ) -> Result<(), StoreError> {
+        self.advancing(recipient, ids, state).await.map(drop)
+    }
+
+    async fn advancing(
+        &self,
+        recipient: PeerId,
+        ids: Vec<MessageId>,
+        state: State,
+    ) -> Result<Answer<Vec<MessageId>>, StoreError> {
+        let messages = ids.len() / ADVANCED_TO_TAKEN_IN;
         let work = move |conn: &Connection| outbox::advance(conn, recipient, &ids, state);
-        self.writer()?.enqueue(work, |_: &Vec<MessageId>| ()).await.map(drop)
+        self.writer()?.enqueue(messages, work, |_: &Vec<MessageId>| ()).await
     }
 
     /// Everything that is not delivered yet, in order; at most `limit`.

@@ -3,6 +3,7 @@
 //! `cargo run --release -p tests --bin bench -- all` runs them; [`Report`] is what comes out. Figures in virtual
 //! time are exact on any machine; figures in processor time are ratios within one run.
 
+pub mod backlog;
 mod bare;
 pub mod bulk;
 pub mod connect;

@@ -20,7 +20,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Compiled statements that the writing connection keeps.
 const CACHED_STATEMENTS: usize = 128;
 /// Pages in the write-ahead log before they move to the main file.
-const CHECKPOINT_PAGES: i64 = 2000;
+const CHECKPOINT_PAGES: i64 = 4000;
 /// Largest database that is checked through and through when it is opened: that takes a few milliseconds.
 const MAX_CHECKED_LEN: u64 = 4 * 1024 * 1024;
 /// Page cache of the writing connection, in KiB.

@@ -60,6 +60,10 @@ impl Store {
     /// See [`Store::outbox`].
     pub async fn search(&self, search: Search) -> Result<Vec<MessageRow>, StoreError> {
         let me = self.me();
+        if self.inner.writer.is_some() {
+            // What was written just now may not be indexed yet.
+            self.write(|conn| catch_up(conn, usize::MAX)).await?;
+        }
         self.read(move |conn| find(conn, me, &search)).await
     }
 }

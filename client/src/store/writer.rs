@@ -1,9 +1,11 @@
 //! The one connection that writes, and the group commit in front of it.
 //!
-//! Requests queue in a bounded channel. One task takes all that are there, runs them in one transaction on the
-//! blocking pool, commits once, and only then answers. Each request has its own savepoint: one that fails leaves its
-//! neighbours alone.
+//! Requests queue in two bounded channels: those for which a user waits go ahead of those that come from peers. One task
+//! takes what is there, runs it in one transaction on the blocking pool, commits once, and only then answers. Each request
+//! has its own savepoint: one that fails leaves its neighbours alone. A backlog that comes in is committed in pieces, and
+//! what need not be in a commit is done between two, so that whoever types waits for one of these and not for the whole.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -14,11 +16,22 @@ use super::error::StoreError;
 use super::fault::{Faults, Point};
 use super::search;
 
-/// Requests that may queue; whoever asks then waits.
+/// Requests that may queue in each channel; whoever asks then waits.
 const MAX_QUEUED: usize = 1024;
-/// Requests that one transaction takes: enough that `fsync` hardly counts, few enough that the first of them does
+/// Requests ahead that one transaction takes: enough that `fsync` hardly counts, few enough that the first of them does
 /// not wait long.
 const MAX_BATCH: usize = 512;
+/// So many requests ahead are no longer what somebody types: they are indexed in their own commit.
+const MIN_GROUP: usize = 16;
+/// Messages from peers that one transaction takes: a few milliseconds' work.
+const MAX_BEHIND: usize = 64;
+/// Messages that are indexed together: each time costs a piece of index that has to be merged with others later.
+const INDEXED_TOGETHER: usize = 128;
+/// Messages that wait for their indexing at most, however much is typed.
+const MAX_UNINDEXED: usize = 1024;
+/// Messages after which the write-ahead log is folded into the file, before `SQLite` does it by itself in somebody's
+/// commit.
+const FOLDED_TOGETHER: usize = 512;
 
 /// A request to the writer.
 trait Job: Send {
@@ -29,15 +42,23 @@ trait Job: Send {
     fn answer(self: Box<Self>, commit: Result<(), StoreError>);
 }
 
-/// The sending end of the writer's queue.
+/// The sending end of the writer's queues.
 #[derive(Clone)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Command>,
+    ahead: mpsc::Sender<Command>,
+    behind: mpsc::Sender<Piece>,
 }
 
 enum Command {
     Work(Box<dyn Job>),
     Close,
+}
+
+/// Work that can wait for users'.
+struct Piece {
+    /// How many messages it is about.
+    messages: usize,
+    job: Box<dyn Job>,
 }
 
 struct Request<W, A, T> {
@@ -78,74 +99,96 @@ where
 impl Writer {
     /// Starts the writer on a connection that is set up.
     pub(super) fn start(conn: Connection, faults: Option<Arc<dyn Faults>>) -> (Self, JoinHandle<()>) {
-        let (queue, commands) = mpsc::channel(MAX_QUEUED);
+        let (ahead, commands) = mpsc::channel(MAX_QUEUED);
+        let (behind, pieces) = mpsc::channel(MAX_QUEUED);
+        let task = Task {
+            conn,
+            ahead: commands,
+            behind: pieces,
+            next: VecDeque::new(),
+            unindexed: 0,
+            unfolded: 0,
+            faults,
+        };
         #[expect(clippy::disallowed_methods, reason = "the store owns its one task and joins it in `close`")]
-        let task = tokio::spawn(run(conn, commands, faults));
-        (Self { queue }, task)
+        let task = tokio::spawn(run(task));
+        (Self { ahead, behind }, task)
     }
 
-    /// Runs `work` inside a transaction and returns after its commit; `after` runs once committed, even if the
-    /// caller is gone by then.
+    /// Runs `work` inside a transaction, ahead of what comes from peers, and returns after its commit; `after` runs once
+    /// committed, even if the caller is gone by then.
     pub(super) async fn write<T, W, A>(&self, work: W, after: A) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
-        self.enqueue(work, after).await?.await.map_err(|_| StoreError::Closed)?
+        let (job, answer) = request(work, after);
+        self.ahead.send(Command::Work(job)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Queues `work`; the answer comes through the receiver, which may be dropped.
+    /// Queues `work` on so many messages behind what users wait for; the answer comes through the receiver, which may be
+    /// dropped.
     pub(super) async fn enqueue<T, W, A>(
         &self,
+        messages: usize,
         work: W,
         after: A,
-    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
+    ) -> Result<Answer<T>, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let job = Request { work: Some(work), after, done: None, reply };
-        self.queue.send(Command::Work(Box::new(job))).await.map_err(|_| StoreError::Closed)?;
+        let (job, answer) = request(work, after);
+        self.behind.send(Piece { messages, job }).await.map_err(|_| StoreError::Closed)?;
         Ok(answer)
     }
 
     /// Lets the writer finish what is queued and end.
     pub(super) async fn close(&self) {
         // An error means that it has ended already.
-        let _ = self.queue.send(Command::Close).await;
+        let _ = self.ahead.send(Command::Close).await;
     }
 }
 
-async fn run(mut conn: Connection, mut commands: mpsc::Receiver<Command>, faults: Option<Arc<dyn Faults>>) {
-    let mut taken = Vec::with_capacity(MAX_BATCH);
-    loop {
-        if commands.recv_many(&mut taken, MAX_BATCH).await == 0 {
-            break;
-        }
-        let mut closing = false;
-        let mut jobs = Vec::with_capacity(taken.len());
-        for command in taken.drain(..) {
-            match command {
-                Command::Work(job) => jobs.push(job),
-                Command::Close => closing = true,
-            }
-        }
-        let faults = faults.clone();
-        // One batch at a time, on the blocking pool: a paused clock waits for it.
-        match spawn_blocking(move || (batch(&conn, jobs, faults.as_deref()), conn)).await {
-            Ok((Ok(()), returned)) => conn = returned,
+/// Where an answer comes from.
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+fn request<T, W, A>(work: W, after: A) -> (Box<dyn Job>, Answer<T>)
+where
+    T: Send + 'static,
+    W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    A: FnOnce(&T) + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Request { work: Some(work), after, done: None, reply }), answer)
+}
+
+/// What the writer works with.
+struct Task {
+    conn: Connection,
+    ahead: mpsc::Receiver<Command>,
+    behind: mpsc::Receiver<Piece>,
+    /// Pieces that were taken out of their queue and are next.
+    next: VecDeque<Piece>,
+    /// Messages that search does not find yet, or more than there are.
+    unindexed: usize,
+    /// Messages since the write-ahead log was folded, or more than there were.
+    unfolded: usize,
+    faults: Option<Arc<dyn Faults>>,
+}
+
+async fn run(mut task: Task) {
+    while let Some(jobs) = task.wait().await {
+        // One thing at a time, on the blocking pool: a paused clock waits for it.
+        match spawn_blocking(move || (task.work(jobs), task)).await {
+            Ok((Ok(()), returned)) => task = returned,
             Ok((Err(Died), _)) | Err(_) => return,
         }
-        if closing {
-            break;
-        }
     }
-    commands.close();
-    // Jobs that came after the close are dropped, which answers them with `Closed`.
-    let closed = spawn_blocking(move || conn.close().map_err(|(_, error)| error)).await;
+    let closed = spawn_blocking(move || task.conn.close().map_err(|(_, error)| error)).await;
     if let Ok(Err(error)) = closed {
         tracing::warn!(%error, "the database did not close in good order");
     }
@@ -154,35 +197,120 @@ async fn run(mut conn: Connection, mut commands: mpsc::Receiver<Command>, faults
 /// A fault point said to die.
 struct Died;
 
-fn batch(conn: &Connection, mut jobs: Vec<Box<dyn Job>>, faults: Option<&dyn Faults>) -> Result<(), Died> {
-    let reach = |point| match faults {
-        Some(faults) if faults.dies(point) => Err(Died),
-        _ => Ok(()),
-    };
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    reach(Point::Begin)?;
-    let mut outcome = execute(conn, "BEGIN IMMEDIATE");
-    for job in &mut jobs {
-        if outcome.is_err() {
-            break;
+impl Task {
+    /// Waits until something is to be done; returns the requests ahead. `None` once all is done and the queues are closed.
+    async fn wait(&mut self) -> Option<Vec<Box<dyn Job>>> {
+        let mut jobs = Vec::new();
+        if self.next.is_empty() && self.unindexed == 0 && self.unfolded < FOLDED_TOGETHER {
+            tokio::select! {
+                biased;
+                Some(command) = self.ahead.recv() => self.take(command, &mut jobs),
+                Some(piece) = self.behind.recv() => self.next.push_back(piece),
+                else => return None,
+            }
         }
-        outcome = guarded(conn, job.as_mut());
-        reach(Point::Work)?;
+        while jobs.len() < MAX_BATCH
+            && let Ok(command) = self.ahead.try_recv()
+        {
+            self.take(command, &mut jobs);
+        }
+        Some(jobs)
     }
-    outcome = outcome.and_then(|()| search::catch_up(conn, usize::MAX).map(drop));
-    reach(Point::Commit)?;
-    outcome = outcome.and_then(|()| execute(conn, "COMMIT"));
-    if outcome.is_err() && !conn.is_autocommit() {
-        // Nothing of the batch may stay behind. If this fails too, the next BEGIN says so.
-        let _ = execute(conn, "ROLLBACK");
+
+    fn take(&mut self, command: Command, jobs: &mut Vec<Box<dyn Job>>) {
+        match command {
+            Command::Work(job) => jobs.push(job),
+            // What is queued is still done; what comes later is answered with `Closed`.
+            Command::Close => {
+                self.ahead.close();
+                self.behind.close();
+            }
+        }
     }
-    reach(Point::Committed)?;
-    for job in jobs {
-        job.answer(outcome.clone());
+
+    /// Does one thing, so that who comes meanwhile waits for that alone.
+    fn work(&mut self, jobs: Vec<Box<dyn Job>>) -> Result<(), Died> {
+        let has_pieces = !self.next.is_empty() || !self.behind.is_empty();
+        let is_due = self.unindexed >= INDEXED_TOGETHER || self.unfolded >= FOLDED_TOGETHER;
+        if !jobs.is_empty() || (has_pieces && !is_due) {
+            return self.batch(jobs);
+        }
+        if self.unindexed > 0 {
+            self.index();
+        } else if self.unfolded > 0 {
+            self.fold();
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Runs `jobs`, and pieces behind them: as many as there are jobs, or until somebody waits, but one in any case.
+    fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Died> {
+        let room = if jobs.is_empty() { MAX_BEHIND } else { jobs.len().min(MAX_BEHIND) };
+        let is_group = jobs.len() >= MIN_GROUP;
+        self.reach(Point::Begin)?;
+        let mut outcome = execute(&self.conn, "BEGIN IMMEDIATE");
+        for job in &mut jobs {
+            outcome = outcome.and_then(|()| guarded(&self.conn, job.as_mut()));
+            self.reach(Point::Work)?;
+        }
+        let mut messages = 0;
+        while messages == 0 || (messages < room && self.ahead.is_empty()) {
+            let Some(mut piece) = self.next.pop_front().or_else(|| self.behind.try_recv().ok()) else {
+                break;
+            };
+            outcome = outcome.and_then(|()| guarded(&self.conn, piece.job.as_mut()));
+            messages += piece.messages.max(1);
+            jobs.push(piece.job);
+            self.reach(Point::Work)?;
+        }
+        self.unindexed += jobs.len() + messages;
+        self.unfolded += jobs.len() + messages;
+        if is_group || self.unindexed > MAX_UNINDEXED {
+            outcome = outcome.and_then(|()| search::catch_up(&self.conn, usize::MAX).map(drop));
+            self.unindexed = 0;
+        }
+        self.reach(Point::Commit)?;
+        outcome = outcome.and_then(|()| execute(&self.conn, "COMMIT"));
+        if outcome.is_err() && !self.conn.is_autocommit() {
+            // Nothing of the batch may stay behind. If this fails too, the next BEGIN says so.
+            let _ = execute(&self.conn, "ROLLBACK");
+        }
+        self.reach(Point::Committed)?;
+        for job in jobs {
+            job.answer(outcome.clone());
+        }
+        Ok(())
+    }
+
+    /// Indexes what the last commits left. A power cut may undo that; opening the store does it again then.
+    fn index(&mut self) {
+        let lazily = || {
+            execute(&self.conn, "PRAGMA synchronous = NORMAL")?;
+            let transaction = self.conn.unchecked_transaction()?;
+            search::catch_up(&transaction, usize::MAX)?;
+            Ok(transaction.commit()?)
+        };
+        let done: Result<(), StoreError> = lazily();
+        if let Err(error) = done.and(execute(&self.conn, "PRAGMA synchronous = FULL")) {
+            tracing::warn!(%error, "new messages are not indexed yet");
+        }
+        self.unindexed = 0;
+    }
+
+    /// Folds the write-ahead log into the file, as far as nobody reads from it.
+    fn fold(&mut self) {
+        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the write-ahead log stays as it is");
+        }
+        self.unfolded = 0;
+    }
+
+    fn reach(&self, point: Point) -> Result<(), Died> {
+        match &self.faults {
+            Some(faults) if faults.dies(point) => Err(Died),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Runs one request inside a savepoint. An error means that the whole transaction is lost.

@@ -27,7 +27,7 @@ use super::{Figure, Report, Target, ms};
 use crate::world::now;
 
 /// What is sent: 65 bytes, a usual line of chat.
-const TEXT: &str = "sixty-five bytes are what a usual line in a chat comes to, or so.";
+pub(super) const TEXT: &str = "sixty-five bytes are what a usual line in a chat comes to, or so.";
 /// Senders at the same time, for group commit to have something to group.
 const LANES: u64 = 512;
 /// Messages of the measurement with one commit each.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use client::net::ServerTarget;
-use tests::bench::{Report, bulk, connect, hard, lifetime, memory, messages, roam, switch, weather};
+use tests::bench::{Report, backlog, bulk, connect, hard, lifetime, memory, messages, roam, switch, weather};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -27,6 +27,8 @@ enum Which {
     Bulk,
     /// Durable messages between two engines, and resident memory.
     Messages,
+    /// Writing while a backlog comes in.
+    Backlog,
     /// Resident memory alone.
     Memory,
     /// All of them.
@@ -66,10 +68,10 @@ struct Args {
     /// Tries single knobs in `bulk`.
     #[arg(long, global = true)]
     knobs: bool,
-    /// Messages of each run in `messages`.
-    #[arg(long, global = true, default_value_t = 20_000)]
-    messages: u64,
-    /// Where `messages` puts its databases: on the disk that is to be measured.
+    /// Messages of each run in `messages` (20,000 unless said), and of the backlog in `backlog` (100,000).
+    #[arg(long, global = true)]
+    messages: Option<u64>,
+    /// Where `messages` and `backlog` put their databases: on the disk that is to be measured.
     #[arg(long, global = true, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
 }
@@ -122,7 +124,10 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
         bulk::run(turns, args.megabytes, knobs, &mut report)?;
     }
     if wanted(Which::Messages) {
-        messages::run(turns, args.messages, &args.dir, &mut report)?;
+        messages::run(turns, args.messages.unwrap_or(20_000), &args.dir, &mut report)?;
+    }
+    if wanted(Which::Backlog) {
+        backlog::run(args.messages.unwrap_or(100_000), &args.dir, &mut report)?;
     }
     if wanted(Which::Messages) || args.which == Which::Memory {
         // What was measured before is worth showing all the same.
