@@ -161,6 +161,7 @@ fn an_export_is_verified_and_restored_byte_for_byte() {
     assert_eq!(std::fs::read_to_string(&first).unwrap(), good(&dir, &["export", "bob"]));
     let verified = events(&good(&dir, &["verify", &first, "--json"]));
     assert_eq!((&verified[0]["messages"], &verified[0]["damaged"]), (&4.into(), &0.into()));
+    assert_eq!(verified[0]["sealed"], true);
 
     // The same person on another machine.
     let new = setup.dir("alice again");
@@ -242,6 +243,14 @@ fn exports_to_read_and_without_anybody_in_them() {
     let text = good(&dir, &["export", "bob", "--format", "text"]);
     assert!(text.contains("=== bob ===") && text.contains("<bob> I will, alice\n"), "{text}");
     let html = good(&dir, &["export", "--format", "html"]);
+    let page = setup.temp.path().join("page.html");
+    let verify = || run(command(&dir).args(["verify", page.to_str().unwrap()]));
+    std::fs::write(&page, &html).unwrap();
+    let (code, out, _) = verify();
+    assert!(code == Some(0) && out.contains("as they have exported it"), "{out}");
+    std::fs::write(&page, html.replacen("I will", "I will not", 1)).unwrap();
+    let (code, _, errors) = verify();
+    assert!(code == Some(6) && errors.contains("the seal does not fit"), "{errors}");
     assert!(html.contains("hello &lt;b&gt;bob&lt;/b&gt;") && html.contains("(pending)"), "{html}");
 
     let mut alice = command(&dir);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::identity::PeerId;
 use data_encoding::BASE64;
 
+use super::Seal;
 use super::record::{Contact, Conversation, Message, Record, Start, VERSION, readable};
 use crate::log::{ConversationId, MessageError, MessageId, SignedMessage};
 use crate::store::{Contact as Known, Restore, State};
@@ -47,6 +48,9 @@ pub enum Damage {
     /// What can be read is not what was signed.
     #[error("the {0} is not the one that was signed")]
     Altered(&'static str),
+    /// The seal is not what the owner would have made.
+    #[error("the seal does not fit: something was changed, added or left out since the export")]
+    Seal,
     /// The last line is missing, or counts other messages.
     #[error("the export is cut off, or lines are missing")]
     CutOff,
@@ -74,8 +78,10 @@ pub enum Checked {
     Conversation,
     /// A message.
     Message(Box<Restore>),
-    /// The last line.
+    /// All messages have been.
     End,
+    /// The owner has signed all of it.
+    Seal,
 }
 
 /// Reads an export line by line.
@@ -83,8 +89,10 @@ pub enum Checked {
 pub struct Checker<R> {
     input: R,
     line: u64,
-    started: bool,
+    owner: Option<PeerId>,
     ended: bool,
+    seal: Seal,
+    is_sealed: bool,
     current: Option<(ConversationId, Vec<PeerId>)>,
     messages: u64,
     damaged: u64,
@@ -94,12 +102,14 @@ pub struct Checker<R> {
 
 impl<R: BufRead> Checker<R> {
     /// Will read `input`.
-    pub const fn new(input: R) -> Self {
+    pub fn new(input: R) -> Self {
         Self {
             input,
             line: 0,
-            started: false,
+            owner: None,
             ended: false,
+            seal: Seal::default(),
+            is_sealed: false,
             current: None,
             messages: 0,
             damaged: 0,
@@ -123,6 +133,11 @@ impl<R: BufRead> Checker<R> {
         self.missing.len()
     }
 
+    /// Whether the owner has signed all of it.
+    pub const fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
     /// The next line; `None` after the last. Damage that is not final concerns one line.
     ///
     /// # Errors
@@ -130,14 +145,18 @@ impl<R: BufRead> Checker<R> {
     pub fn read(&mut self) -> io::Result<Option<Result<Checked, Damage>>> {
         let Some(line) = self.next_line()? else {
             let is_whole = self.ended || std::mem::replace(&mut self.ended, true);
-            let first = if self.started { Damage::CutOff } else { Damage::NoExport };
+            let first = if self.owner.is_some() { Damage::CutOff } else { Damage::NoExport };
             return Ok((!is_whole).then_some(Err(first)));
         };
         let checked = line.and_then(|line| {
             let record = serde_json::from_slice(&line).map_err(|error| Damage::Syntax(error.to_string()));
             match record {
-                Err(_) if !self.started => Err(Damage::NoExport),
-                record => self.check(record?),
+                Err(_) if self.owner.is_none() => Err(Damage::NoExport),
+                record => {
+                    let checked = self.check(record?);
+                    self.seal.add(&line);
+                    checked
+                }
             }
         });
         self.damaged += u64::from(checked.is_err());
@@ -160,12 +179,19 @@ impl<R: BufRead> Checker<R> {
 
     fn check(&mut self, record: Record) -> Result<Checked, Damage> {
         match record {
-            Record::Start(start) if !self.started => {
-                self.started = true;
-                check_start(&start)
+            Record::Start(start) if self.owner.is_none() => {
+                let owner = check_start(&start)?;
+                self.owner = Some(owner);
+                Ok(Checked::Start { owner })
             }
-            _ if !self.started => Err(Damage::NoExport),
             Record::Start(_) => Err(Damage::Misplaced),
+            Record::Seal { signature } if self.ended && !self.is_sealed => {
+                let owner = self.owner.ok_or(Damage::NoExport)?;
+                self.is_sealed = self.seal.is_by(owner, &signature);
+                if self.is_sealed { Ok(Checked::Seal) } else { Err(Damage::Seal) }
+            }
+            Record::Seal { .. } => Err(Damage::Misplaced),
+            _ if self.owner.is_none() => Err(Damage::NoExport),
             _ if self.ended => Err(Damage::Misplaced),
             Record::Contact(contact) => check_contact(contact).map(Checked::Contact),
             Record::Conversation(conversation) => {
@@ -226,10 +252,10 @@ impl<R: BufRead> Checker<R> {
     }
 }
 
-fn check_start(start: &Start) -> Result<Checked, Damage> {
+fn check_start(start: &Start) -> Result<PeerId, Damage> {
     match start {
         Start { anonymised: true, .. } => Err(Damage::Anonymised),
-        Start { hobnob_export: VERSION, owner, .. } => Ok(Checked::Start { owner: peer(owner)? }),
+        Start { hobnob_export: VERSION, owner, .. } => peer(owner),
         Start { hobnob_export, .. } => Err(Damage::Version(*hobnob_export)),
     }
 }

@@ -68,7 +68,9 @@ impl Page {
             (Format::Jsonl, record) => record.to_line(),
             (Format::Text, Record::Start(start)) => text::start(&self.names.get(&start.owner)),
             (Format::Html, Record::Start(start)) => html::start(&self.names.get(&start.owner)),
-            (_, Record::Contact(_)) | (Format::Text, Record::End { .. }) => String::new(),
+            (_, Record::Contact(_) | Record::Seal { .. }) | (Format::Text, Record::End { .. }) => {
+                String::new()
+            }
             (format, Record::Conversation(conversation)) => {
                 self.day = None;
                 let title = self.title(conversation);

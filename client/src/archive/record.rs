@@ -1,6 +1,6 @@
 //! What lies in an export: one JSON object a line.
 //!
-//! A file begins with [`Record::Start`] and ends with [`Record::End`]; each conversation stands before its messages, which
+//! A file begins with [`Record::Start`] and ends with [`Record::End`] and [`Record::Seal`]; each conversation stands before its messages, which
 //! come in the order that everybody sees, so that parents stand before their children. The same messages make the same
 //! bytes, wherever they are exported.
 
@@ -27,10 +27,15 @@ pub enum Record {
     Conversation(Conversation),
     /// A message.
     Message(Box<Message>),
-    /// The last line.
+    /// All messages have been.
     End {
         /// Messages in the file.
         messages: u64,
+    },
+    /// The last line.
+    Seal {
+        /// The owner's signature over everything before, in base64; see [`super::seal`].
+        signature: String,
     },
 }
 

@@ -37,11 +37,10 @@ pub(super) struct Found {
 pub(super) struct Titles(BTreeMap<ConversationId, String>);
 
 impl Titles {
-    /// The titles of all conversations in `store`.
-    pub(super) async fn of(store: &Store, names: &Names) -> Result<Self, StoreError> {
-        let conversations = store.conversations().await?;
-        let title = |conversation: Conversation| (conversation.id, title(&conversation, store.me(), names));
-        Ok(Self(conversations.into_iter().map(title).collect()))
+    /// The titles of `conversations`.
+    pub(super) fn new(conversations: &[Conversation], me: PeerId, names: &Names) -> Self {
+        let title = |conversation: &Conversation| (conversation.id, title(conversation, me, names));
+        Self(conversations.iter().map(title).collect())
     }
 
     /// What `conversation` is called.
@@ -99,7 +98,7 @@ pub(super) async fn understand(
 
 /// Carries a search out.
 pub(super) async fn run(store: &Store, search: Search, names: &Names) -> Result<Vec<Found>, StoreError> {
-    let titles = Titles::of(store, names).await?;
+    let titles = Titles::new(&store.conversations().await?, store.me(), names);
     let found = |message: MessageRow| Found { title: titles.get(message.conversation), message };
     Ok(store.search(search).await?.into_iter().map(found).collect())
 }

@@ -109,6 +109,28 @@ fn lines_that_are_missing_doubled_or_too_long_are_noticed() {
 }
 
 #[test]
+fn what_the_authors_have_not_signed_is_sealed_by_the_owner() {
+    let mut lines = export();
+    let mut seal = Seal::default();
+    seal.add(lines.concat().as_bytes());
+    let sealed = |owner: &Identity| seal.line(Format::Jsonl, owner);
+    let [me, other] = identities();
+    lines.push(sealed(&me));
+    assert_eq!(damage(&lines), (vec![], 2));
+    let with = |line: usize, from: &str, to: &str| {
+        let mut lines = lines.clone();
+        assert!(lines[line].contains(from), "{}", lines[line]);
+        lines[line] = lines[line].replacen(from, to, 1);
+        damage(&lines).0
+    };
+    assert_eq!(with(2, "\"received_ms\":6", "\"received_ms\":7"), [(6, Damage::Seal)]);
+    assert_eq!(with(2, "delivered", "read"), [(6, Damage::Seal)]);
+    assert_eq!(damage(&[&lines[..5], &[sealed(&other)]].concat()).0, [(6, Damage::Seal)]);
+    assert_eq!(damage(&[&lines[..4], &lines[5..]].concat()).0[0], (5, Damage::Misplaced));
+    assert_eq!(damage(&[&lines[..], &lines[5..]].concat()).0, [(7, Damage::Misplaced)]);
+}
+
+#[test]
 fn ancestors_that_are_not_in_the_file_are_counted() {
     let whole = export();
     let text = [&whole[..2], &whole[3..]].concat().concat();

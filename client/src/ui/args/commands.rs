@@ -99,6 +99,10 @@ pub(in crate::ui) struct History {
     #[arg(long, value_name = "P")]
     pub(in crate::ui) peer: Option<String>,
 
+    /// In which room: its name or the beginning of it, or its id [default: everywhere]
+    #[arg(long, value_name = "ROOM", conflicts_with = "peer")]
+    pub(in crate::ui) room: Option<String>,
+
     /// The newest N messages of each conversation; 0 for all
     #[arg(long, value_name = "N", default_value_t = HISTORY_LIMIT)]
     pub(in crate::ui) limit: usize,
@@ -154,7 +158,7 @@ pub(in crate::ui) struct Export {
 /// Options of `client verify`.
 #[derive(Debug, clap::Args)]
 pub(in crate::ui) struct Verify {
-    /// The export, in the format jsonl
+    /// The export; of text and HTML only the seal can be verified
     pub(in crate::ui) file: PathBuf,
 }
 

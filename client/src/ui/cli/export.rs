@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use common::identity::PeerId;
+use common::identity::{Identity, PeerId};
 
 use crate::archive::anonymise::{Anonymiser, Name};
 use crate::archive::page::Names as Shown;
-use crate::archive::{Page, Record};
+use crate::archive::{Format, Page, Record, Seal};
 use crate::data_dir::DataDir;
 use crate::store::{Archived, Conversation, Part, Store};
 use crate::ui::args::{Args, Export};
@@ -49,8 +49,13 @@ pub(super) async fn run(args: &Args, options: &Export, dir: &DataDir) -> Result<
         false => None,
     };
     let shown = shown(&store, &names, &own_name, &conversations, anonymiser.as_ref());
-    let mut writer = Writer { page: Page::new(options.format, shown), anonymiser, output: &mut output };
-    writer.write_all(&store, &conversations).await?;
+    let page = Page::new(options.format, shown);
+    let mut writer = Writer { page, anonymiser, output: &mut output, seal: Seal::default() };
+    let is_whole = writer.write_all(&store, &conversations).await?;
+    if is_whole && !options.anonymise {
+        let owner = dir.identity().map_err(Fatal::failed)?;
+        writer.seal(options.format, &owner)?;
+    }
     store.close().await;
     if let Output::File(file) = output {
         file.finish()?;
@@ -113,6 +118,7 @@ struct Writer<'a> {
     page: Page,
     anonymiser: Option<Anonymiser>,
     output: &'a mut Output,
+    seal: Seal,
 }
 
 impl Writer<'_> {
@@ -122,14 +128,22 @@ impl Writer<'_> {
             Some(anonymiser) => anonymiser.record(record),
             None => Some(record),
         };
-        record.map_or(Ok(true), |record| self.output.write(&self.page.add(&record)))
+        let Some(record) = record else { return Ok(true) };
+        let lines = self.page.add(&record);
+        self.seal.add(lines.as_bytes());
+        self.output.write(&lines)
     }
 
-    /// Ends early, too, once nobody reads any more.
-    async fn write_all(&mut self, store: &Store, conversations: &[Conversation]) -> Result<(), Fatal> {
+    /// The last line: the owner vouches for all of it.
+    fn seal(&mut self, format: Format, owner: &Identity) -> Result<(), Fatal> {
+        self.output.write(&self.seal.line(format, owner)).map(drop)
+    }
+
+    /// False if it ended early, since nobody reads any more.
+    async fn write_all(&mut self, store: &Store, conversations: &[Conversation]) -> Result<bool, Fatal> {
         let until_arrival = *store.newest().borrow();
         if !self.write(Record::start(store.me()))? {
-            return Ok(());
+            return Ok(false);
         }
         let is_member = |peer: PeerId| {
             conversations.iter().any(|it| it.members.iter().any(|(member, _)| *member == peer))
@@ -151,11 +165,11 @@ impl Writer<'_> {
                 for archived in chunk {
                     messages += 1;
                     if !self.write(archived.into())? {
-                        return Ok(());
+                        return Ok(false);
                     }
                 }
             }
         }
-        self.write(Record::End { messages }).map(drop)
+        self.write(Record::End { messages })
     }
 }

@@ -1,10 +1,10 @@
 //! `client verify` and `client import`.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
-use crate::archive::{Checked, Checker, Damage};
+use crate::archive::{Checked, Checker, Damage, seal};
 use crate::data_dir::DataDir;
 use crate::ui::args::Import;
 use crate::ui::hands::{Entry, Hand, Request, Tally};
@@ -52,8 +52,32 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Verifies a file: every signature, and that what can be read is what was signed.
+/// Verifies a file: its seal; in JSON Lines also every signature, and that what can be read is what was signed.
 pub(super) fn verify(is_json: bool, path: &Path) -> Result<Exit, Fatal> {
+    let mut input = BufReader::new(File::open(path).map_err(|error| file::explain(path, &error))?);
+    let start = input.fill_buf().map_err(|error| file::explain(path, &error))?;
+    if start.first() == Some(&b'{') {
+        verify_lines(is_json, path)
+    } else {
+        verify_page(is_json, path, &mut input)
+    }
+}
+
+fn verify_page(is_json: bool, path: &Path, input: &mut impl BufRead) -> Result<Exit, Fatal> {
+    let owner = seal::check_page(input).map_err(|error| file::explain(path, &error))?;
+    let owner = owner.map_err(|damage| {
+        let message = format!("{}: {damage}", path.display());
+        Fatal { exit: Exit::Damaged, message }
+    })?;
+    let owner = owner.to_string();
+    let text = format!("page of {owner}: as they have exported it\n");
+    let event =
+        json::Event::Verified { owner: Some(&owner), sealed: true, messages: 0, damaged: 0, missing: 0 };
+    super::print(if is_json { json::write(event, crate::net::unix_ms()) } else { text });
+    Ok(Exit::Good)
+}
+
+fn verify_lines(is_json: bool, path: &Path) -> Result<Exit, Fatal> {
     let mut source = Source::open(path)?;
     let mut owner = None;
     while let Some(line) = source.next()? {
@@ -64,14 +88,16 @@ pub(super) fn verify(is_json: bool, path: &Path) -> Result<Exit, Fatal> {
         }
     }
     let (messages, missing, damaged) = (source.checker.messages(), source.checker.missing(), source.damaged);
+    let sealed = source.checker.is_sealed();
+    let seal = if sealed { "sealed by them" } else { "not sealed" };
     let text = match &owner {
         Some(owner) => format!(
-            "export of {owner}: {messages} messages verified, {damaged} damaged lines, {missing} earlier messages are \
-             not in it\n"
+            "export of {owner}, {seal}: {messages} messages verified, {damaged} damaged lines, {missing} earlier messages \
+             are not in it\n"
         ),
         None => "nothing could be verified\n".to_owned(),
     };
-    let event = json::Event::Verified { owner: owner.as_deref(), messages, damaged, missing };
+    let event = json::Event::Verified { owner: owner.as_deref(), sealed, messages, damaged, missing };
     super::print(if is_json { json::write(event, crate::net::unix_ms()) } else { text });
     Ok(source.exit())
 }
@@ -87,7 +113,7 @@ pub(super) async fn run(is_json: bool, options: &Import, dir: &DataDir) -> Resul
                 into.owner = owner.to_string();
                 continue;
             }
-            Ok(Checked::Conversation | Checked::End) => continue,
+            Ok(Checked::Conversation | Checked::End | Checked::Seal) => continue,
             Ok(Checked::Contact(contact)) => contact.into(),
             Ok(Checked::Message(message)) => {
                 into.len += u64::try_from(message.signed.len()).unwrap_or(u64::MAX);

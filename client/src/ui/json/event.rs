@@ -194,6 +194,8 @@ pub(in crate::ui) enum Event<'a> {
     /// What `client verify` found.
     Verified {
         owner: Option<&'a str>,
+        /// The owner has signed the whole file.
+        sealed: bool,
         messages: u64,
         damaged: u64,
         /// Messages that others name as their parents and that are not in the file.
