@@ -20,6 +20,7 @@ mod guess;
 pub mod hold;
 mod incoming;
 mod meet;
+mod memory;
 pub mod method;
 pub mod nat;
 mod path;

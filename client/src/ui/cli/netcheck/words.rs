@@ -225,7 +225,7 @@ mod tests {
         };
         let udp = Findings {
             seen: vec![seen],
-            nat: Nat { mapping, allocation },
+            nat: Nat::new(mapping, allocation),
             filtering: Filtering::PortDependent,
             hairpin: Some(false),
         };
