@@ -537,6 +537,12 @@ impl Mux {
         self.path_of(peer).is_none_or(|path| path.via == Via::Relay)
     }
 
+    /// Whether the direct path to `peer` has missed an answer.
+    pub(crate) fn is_in_doubt(&self, peer: PeerId) -> bool {
+        let peer = self.by_id.get(&peer).and_then(|tag| self.peers.get(tag));
+        peer.is_some_and(|peer| matches!(peer.agent.route(), Route::Both(_)))
+    }
+
     /// Whether nothing can be sent to `peer`.
     pub(crate) fn is_stranded(&self, peer: PeerId) -> bool {
         let has_relay = self.by_id.get(&peer).is_some_and(|tag| !self.peers[tag].sessions.is_empty());

@@ -230,13 +230,12 @@ impl Scene {
         self.router.with(move |network, _| nats.into_iter().for_each(|nat| network.rebind(nat)))
     }
 
-    /// The innermost NAT of a home lets no UDP pass, or lets it pass again.
+    /// Says which UDP passes the innermost NAT of a home from now on.
     ///
     /// # Errors
     /// When the home has no NAT.
-    pub fn block_udp(&self, home: usize, blocked: bool) -> Result<()> {
+    pub fn set_udp(&self, home: usize, rule: UdpRule) -> Result<()> {
         let nat = *self.homes[home].nats.first().context("a public host has no NAT to block")?;
-        let rule = if blocked { UdpRule::Nothing } else { UdpRule::All };
         self.router.with(move |network, _| network.set_udp(nat, rule))
     }
 
