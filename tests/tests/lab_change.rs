@@ -1,6 +1,5 @@
 //! The real programs in the lab when UDP is blocked under their conversation: no line is lost, and they go on directly.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail and print like tests")]
 
 #[path = "support/lab.rs"]
 mod support;

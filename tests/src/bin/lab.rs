@@ -277,7 +277,8 @@ mod linux {
     }
 
     fn tell_spread(change: Change, outcomes: &[change::Outcome]) {
-        let picks: [(&str, fn(&change::Outcome) -> Option<f64>); 2] =
+        type Pick = fn(&change::Outcome) -> Option<f64>;
+        let picks: [(&str, Pick); 2] =
             [("longest silence", |outcome| outcome.gap_ms), ("direct over TCP", |outcome| outcome.direct_ms)];
         for (what, pick) in picks {
             let samples: Samples = outcomes.iter().filter_map(pick).collect();
