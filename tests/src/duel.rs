@@ -358,6 +358,7 @@ impl Duel {
                     Event::Released(local) => {
                         self.seats[n].ports.remove(&(false, local));
                     }
+                    Event::Seen { remote, mapped } => self.seats[n].prober.handle_witness(remote, mapped),
                     Event::Routed(_) | Event::Heard(_) | Event::Answered(_) | Event::Forgotten(_) => {}
                 }
             }

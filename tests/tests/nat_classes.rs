@@ -16,9 +16,15 @@ fn addr(ip: [u8; 4], port: u16) -> SocketAddr {
     (ip, port).into()
 }
 
-/// Runs a prober behind a NAT. Before every `busy`th of its packets somebody else opens a flow. The first answer to each
-/// question is lost if `loses` says so.
+/// As [`probe_with`], and nobody else sees the socket.
 fn probe(profile: Profile, seed: u64, addresses: u8, busy: usize, loses: bool) -> Kind {
+    probe_with(profile, seed, (addresses, 0), busy, loses)
+}
+
+/// Runs a prober behind a NAT, with a server that has so many addresses, and so many peers who tell where they see the
+/// main socket. Before every `busy`th of its packets somebody else opens a flow. The first answer to each question is
+/// lost if `loses` says so.
+fn probe_with(profile: Profile, seed: u64, (addresses, peers): (u8, u8), busy: usize, loses: bool) -> Kind {
     let start = origin();
     let mut nat = Nat::new(profile, vec![[198, 51, 100, 1].into()], seed);
     let mut other_port = 1024;
@@ -70,7 +76,12 @@ fn probe(profile: Profile, seed: u64, addresses: u8, busy: usize, loses: bool) -
             let released: Vec<_> = std::iter::from_fn(|| prober.poll_released()).collect();
             let opened = asked.iter().filter(|(local, _)| *local != Local::MAIN);
             assert!(opened.clone().all(|(local, _)| released.contains(local)), "all sockets are closed");
-            return kind.expect("an end with a judgement");
+            for n in 0..peers {
+                let remote = addr([192, 0, 2, n], 4000);
+                let mapped = seen(&mut nat, now - start, MAIN_PORT, remote);
+                prober.handle_witness(remote, mapped);
+            }
+            return prober.poll_nat().or(kind).expect("an end with a judgement");
         }
         now = prober.poll_timeout().expect("an end");
         prober.handle_timeout(now);
@@ -115,6 +126,18 @@ proptest! {
                     prop_assert_eq!(kind.allocation, Allocation::Random(PortRange::ALL), "{}", profile.name);
                 }
             }
+        }
+    }
+
+    /// Two peers tell what a server with one address cannot.
+    #[test]
+    fn peers_are_witnesses(seed: u64, busy in 4usize..20) {
+        for profile in Profile::all().into_iter().filter(|profile| profile.udp) {
+            let [alone, one, two] = [0, 1, 2].map(|peers| probe_with(profile, seed, (1, peers), busy, false));
+            prop_assert_eq!(alone, one, "{}: one is not enough", profile.name);
+            let is_doubtful = matches!(alone.class(), Class::Doubtful(_));
+            let known = if is_doubtful { expected(profile, 2) } else { alone.mapping };
+            prop_assert_eq!((two.mapping, two.allocation), (known, alone.allocation), "{}", profile.name);
         }
     }
 

@@ -444,6 +444,8 @@ impl Mux {
         let Some(peer) = self.peers.get_mut(&tag) else { return false };
         let valid = peer.agent.handle_datagram(now, local, from, datagram);
         self.settle(tag);
+        // The peer may have said where it sees us.
+        self.settle_prober(now);
         valid
     }
 
@@ -556,7 +558,7 @@ impl Mux {
             let socket = SocketId::of(tag, transmit.local);
             self.outgoing.push(Outgoing::Datagram(socket, transmit.to, transmit.bytes));
         }
-        let mut forgotten = None;
+        let (mut forgotten, mut seen) = (None, None);
         while let Some(event) = peer.agent.poll_event() {
             match event {
                 Event::Forgotten(silence) => forgotten = Some(silence),
@@ -571,6 +573,7 @@ impl Mux {
                         self.by_source.remove(&oldest);
                     }
                 }
+                Event::Seen { remote, mapped } => seen = Some((remote, mapped)),
                 Event::Signal(signal) => self.signals.push_back((peer.id, signal)),
                 Event::Released(local) => self.outgoing.push(Outgoing::Close(SocketId::of(tag, local))),
                 Event::Routed(route) => {
@@ -584,6 +587,9 @@ impl Mux {
         }
         if let Some(silence) = forgotten {
             self.handle_forgotten(silence);
+        }
+        if let Some((remote, mapped)) = seen {
+            self.network.prober.handle_witness(remote, mapped);
         }
     }
 }

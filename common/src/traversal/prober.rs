@@ -12,7 +12,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::memory::{Memory, REQUESTS};
-use super::nat::{self, Nat, Sample};
+use super::nat::{self, Class, Mapping, Nat, Sample};
+use super::witness::Witnesses;
 use super::{Local, TransactionId, Transmit};
 use crate::control::MAX_PROBES;
 use crate::stun::binding;
@@ -34,8 +35,12 @@ pub struct Prober {
     servers: Vec<SocketAddr>,
     round: Option<Round>,
     memory: Option<Memory>,
-    /// What was judged last.
+    /// What was judged last, and from what.
     judged: Nat,
+    samples: Vec<Sample>,
+    /// Where the server sees the main socket.
+    observed: Option<SocketAddr>,
+    witnesses: Witnesses,
     nat: Option<Nat>,
     transmits: VecDeque<Transmit>,
     released: VecDeque<Local>,
@@ -82,6 +87,9 @@ impl Prober {
             round: None,
             memory: None,
             judged: Nat::default(),
+            samples: Vec::new(),
+            observed: None,
+            witnesses: Witnesses::default(),
             nat: None,
             transmits: VecDeque::new(),
             released: VecDeque::new(),
@@ -95,6 +103,9 @@ impl Prober {
         self.forget_memory();
         self.rng = StdRng::seed_from_u64(seed);
         let Place { local_port, server, observed } = place;
+        if self.observed.replace(observed) != Some(observed) {
+            self.witnesses.forget();
+        }
         self.servers = probes.iter().copied().filter(|probe| probe.is_ipv4() == server.is_ipv4()).collect();
         self.servers.truncate(MAX_PROBES);
         let known = Asked { id: [0; 12], local: Local::MAIN, to: server, mapped: Some(observed) };
@@ -128,6 +139,12 @@ impl Prober {
         if let Some(round) = &mut self.round {
             round.asked.push(Asked { id, local, to, mapped: None });
         }
+    }
+
+    /// A peer at the public address `remote` says that it sees the main socket at `mapped`.
+    pub fn handle_witness(&mut self, remote: SocketAddr, mapped: SocketAddr) {
+        self.witnesses.handle(remote, mapped);
+        self.weigh();
     }
 
     /// Takes in a STUN response that came to `local`.
@@ -172,7 +189,8 @@ impl Prober {
     /// All answers are there, or will not come.
     fn judge(&mut self, now: Instant) {
         let Some(round) = &mut self.round else { return };
-        let nat = nat::classify(&round.samples());
+        let samples = round.samples();
+        let nat = nat::classify(&samples);
         if nat.wants_ports() && !round.has_new_sockets && !self.servers.is_empty() {
             round.has_new_sockets = true;
             (round.began, round.repeats) = (now, 0);
@@ -184,10 +202,30 @@ impl Prober {
             }
             return;
         }
-        (self.judged, self.nat) = (nat, Some(nat));
+        (self.judged, self.nat, self.samples) = (nat, Some(nat), samples);
         self.end();
+        self.weigh();
         if nat.may_be_easy() {
             self.start_memory(now);
+        }
+    }
+
+    /// Adds what peers have said where the server could not tell: whether other addresses see the same.
+    fn weigh(&mut self) {
+        let Some(observed) = self.observed.filter(|_| self.round.is_none()) else { return };
+        if !matches!(self.judged.class(), Class::Doubtful(_)) {
+            return;
+        }
+        let said = self.witnesses.agreed(observed).into_iter();
+        let said = said.map(|(to, mapped)| Sample { local_port: 0, socket: Local::MAIN.0, to, mapped });
+        let samples: Vec<_> = self.samples.iter().copied().chain(said).collect();
+        let nat = nat::classify(&samples);
+        // A port of its own for one who came too early says nothing of the others.
+        let is_doubtful = self.judged.remembers_refused && nat.mapping != Mapping::Independent;
+        if nat.mapping != self.judged.mapping && !is_doubtful {
+            // How ports are chosen was seen better before: all of those were new, and close together.
+            self.judged.mapping = nat.mapping;
+            self.nat = Some(self.judged);
         }
     }
 
@@ -203,7 +241,10 @@ impl Prober {
 
     fn settle_memory(&mut self) {
         if let Some(remembers) = self.memory.as_ref().and_then(Memory::verdict) {
-            self.nat = remembers.then_some(self.judged.remembering(true)).or(self.nat);
+            if remembers {
+                self.judged = self.judged.remembering(true);
+                self.nat = Some(self.judged);
+            }
             self.forget_memory();
         }
     }
@@ -227,7 +268,7 @@ impl Prober {
         self.released.pop_front()
     }
 
-    /// What was found, once; and once more if the NAT turns out to remember whom it refuses.
+    /// What was found, once; and once more if peers tell more, or the NAT turns out to remember whom it refuses.
     pub fn poll_nat(&mut self) -> Option<Nat> {
         self.nat.take()
     }
