@@ -176,6 +176,13 @@ impl Scene {
         SocketAddr::new(SERVER_IP, SERVER_PORT)
     }
 
+    /// The same for one home, which may have nothing but IPv6.
+    #[must_use]
+    pub fn server_addr_of(&self, home: usize) -> SocketAddr {
+        let ip = if self.homes[home].ip.is_ipv6() { SERVER_IP6 } else { SERVER_IP };
+        SocketAddr::new(ip, SERVER_PORT)
+    }
+
     /// What `client history --json` prints about a home's store, while its client runs or not.
     ///
     /// # Errors
