@@ -20,6 +20,7 @@ mod guess;
 pub mod hold;
 mod incoming;
 mod meet;
+mod memory;
 pub mod method;
 pub mod nat;
 mod path;
@@ -33,6 +34,7 @@ pub mod signal;
 pub mod survey;
 pub mod tcp;
 mod tools;
+mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -120,6 +122,13 @@ pub enum Event {
     Heard(SocketAddr),
     /// A path answered: packets pass in both directions.
     Answered(SocketAddr),
+    /// The peer at `remote` sees our main socket at `mapped`, for the first time or differently from before.
+    Seen {
+        /// Its public address.
+        remote: SocketAddr,
+        /// Ours, as it says.
+        mapped: SocketAddr,
+    },
     /// This is to be carried to the peer's agent, if there is a connection.
     Signal(Signal),
     /// This socket is not needed any more.

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
     /// Configuration file (TOML), with the names of these flags; flags and environment win over it
     #[arg(long, value_name = "FILE", env = "RENDEZVOUS_CONFIG")]
     config: Option<PathBuf>,
-    /// Check flags and configuration file, and end
+    /// Check flags and configuration file, and whether this machine has the addresses of --alt-bind, and end
     #[arg(long)]
     pub(crate) check_config: bool,
     /// Print completions for a shell, and end

@@ -29,8 +29,7 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error, ExitCode::from(USAGE)),
     };
     if cli.check_config {
-        say("the configuration is good");
-        return ExitCode::SUCCESS;
+        return check(&options);
     }
     log_to_stderr(options.log, options.json_log);
     match run(options) {
@@ -53,6 +52,24 @@ fn document(cli: &Cli) -> ExitCode {
     // Whoever reads may have seen enough.
     let _ = io::stdout().write_all(&text);
     ExitCode::SUCCESS
+}
+
+/// Says whether a server can be started like this.
+fn check(options: &Options) -> ExitCode {
+    match Server::check_alternates(&options.config) {
+        Ok(in_use) => {
+            for addr in in_use {
+                say(&format!(
+                    "UDP port {} on {} is in use, if not by this server by another program",
+                    addr.port(),
+                    addr.ip()
+                ));
+            }
+            say("the configuration is good");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(&error.into(), ExitCode::from(USAGE)),
+    }
 }
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -169,6 +169,15 @@ impl Server {
         Self::start(&identity, config.limits, bound, names)
     }
 
+    /// Looks whether the second addresses of `config` can be had: each beside one of the first, and an address of this
+    /// machine. Returns those that somebody uses already, which may be the server itself; nothing stays bound.
+    ///
+    /// # Errors
+    /// [`StartError`], a sentence for the person at the terminal.
+    pub fn check_alternates(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
+        bind::check(&config.binds, &config.alt_binds)
+    }
+
     /// Starts a server on sockets that exist, real or simulated, within the current tokio runtime. It has no TCP.
     ///
     /// # Errors

@@ -106,6 +106,28 @@ async fn wrong_use_is_said_with_code_2() {
 }
 
 #[tokio::test]
+async fn second_addresses_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |alternate: &str| {
+        let mut command = command(dir.path());
+        command.args(["--check-config", "--bind", "127.0.0.1:0", "--alt-bind", alternate]);
+        command
+    };
+    let good = check("127.0.0.2:0").output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&good.stdout), "the configuration is good\n");
+    fails(&mut check("127.0.0.1:7"), 2, "has no partner").await;
+    fails(&mut check("[::1]:0"), 2, "has no partner").await;
+    // Set aside for documentation (RFC 5737): no machine has it.
+    fails(&mut check("192.0.2.1:7"), 2, "cannot listen on 192.0.2.1:7").await;
+    let taken = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let busy = check(&addr.to_string()).output().await.unwrap();
+    assert!(busy.status.success(), "it may be this server's");
+    let said = String::from_utf8_lossy(&busy.stdout);
+    assert!(said.contains(&format!("UDP port {} on 127.0.0.2 is in use", addr.port())), "{said}");
+}
+
+#[tokio::test]
 async fn a_wrong_data_directory_or_key_is_said() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

@@ -97,7 +97,7 @@ fn peers(other: PeerId, addr: SocketAddr) -> std::io::Result<()> {
     let to_peer: [ToPeer; 13] = [
         Hello { name: "Zoë".to_owned(), features: Vec::new() }.into(),
         Candidates { addrs: vec![addr] }.into(),
-        NatFrame { mapping: 4, allocation: 3, step: 0, range: (1024, 2047) }.into(),
+        NatFrame { mapping: 4, allocation: 3, step: 0, range: (1024, 2047), remembers: false }.into(),
         AimFrame { ports: vec![1, 2], range: Some((1024, 2047)) }.into(),
         CounterFrame { round: 1, port: 5000 }.into(),
         AccessFrame { udp: 2, tcp: 1 }.into(),

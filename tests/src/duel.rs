@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use common::stun::binding;
 use common::stun::check::{KEY_LEN, Key, KeyName, Side};
+use common::stun::discovery::{self, Origins};
 use common::traversal::nat::Nat as NatKind;
 use common::traversal::prober::{Place, Prober};
 use common::traversal::{Agent, Event, Local, Outlook, Route, Signal, Transmit};
@@ -281,11 +281,12 @@ impl Duel {
             }
             Arrival::AtNat { seat, flow, bytes } => self.enter(seat, flow, bytes),
             Arrival::AtServer { from, to, bytes } => {
-                let mut answer = [0; binding::MAX_RESPONSE_LEN];
-                let Some(len) = binding::respond(&bytes, from, &mut answer) else { return };
+                let mut answer = [0; discovery::MAX_RESPONSE_LEN];
+                let origins = Origins { asked: to, other_port: None, other_ip: None, other: None };
+                let Some(response) = discovery::respond(&bytes, from, &origins, &mut answer) else { return };
                 let seat = usize::from(from.ip() != self.seats[0].public);
-                let flow = Flow::udp(to, from);
-                let bytes = answer[..len].to_vec();
+                let flow = Flow::udp(to, response.to);
+                let bytes = answer[..response.len].to_vec();
                 self.at(self.now + self.weather.server_rtt / 2, Arrival::AtNat { seat, flow, bytes });
             }
             Arrival::Signal { seat, signal } => self.seats[seat].agent.handle_signal(now, &signal),
@@ -357,6 +358,7 @@ impl Duel {
                     Event::Released(local) => {
                         self.seats[n].ports.remove(&(false, local));
                     }
+                    Event::Seen { remote, mapped } => self.seats[n].prober.handle_witness(remote, mapped),
                     Event::Routed(_) | Event::Heard(_) | Event::Answered(_) | Event::Forgotten(_) => {}
                 }
             }

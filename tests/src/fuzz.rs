@@ -174,7 +174,7 @@ fn agent(data: &[u8]) {
     agent.add_key(key());
     agent.introduce(start, SocketAddr::from(([203, 0, 113, 9], 9)));
     agent.handle_connected(start);
-    let mine = Nat { mapping: Mapping::PortDependent, allocation: Allocation::Sequential { step: 1 } };
+    let mine = Nat::new(Mapping::PortDependent, Allocation::Sequential { step: 1 });
     agent.set_nat(start, mine, &[SocketAddr::from(([203, 0, 113, 1], 1))]);
     let mut sent = std::collections::BTreeMap::<SocketAddr, u32>::new();
     for (i, datagram) in data.chunks(40).enumerate() {
@@ -205,11 +205,8 @@ fn signal(data: &[u8]) -> Signal {
         0 => Signal::Counter(Counter { round: a.into(), port: b }),
         1 => Signal::Aim(Aim { ports: vec![a, b], range: None }),
         2 => Signal::Aim(Aim { ports: Vec::new(), range: Some(range) }),
-        3 => Signal::Nat(Nat { mapping: Mapping::PortDependent, allocation: Allocation::Random(range) }),
-        _ => Signal::Nat(Nat {
-            mapping: Mapping::PortDependent,
-            allocation: Allocation::Sequential { step: a.max(1) },
-        }),
+        3 => Signal::Nat(Nat::new(Mapping::PortDependent, Allocation::Random(range))),
+        _ => Signal::Nat(Nat::new(Mapping::PortDependent, Allocation::Sequential { step: a.max(1) })),
     }
 }
 

@@ -6,12 +6,14 @@
 //!
 //! Read in this order: [`network`] (what the internet does, without I/O), `router` (its driver), `scene` (a
 //! server and homes, with programs in them), `trial` (two newcomers meet; what came of it), `matrix` (many
-//! trials). Only Linux has namespaces: elsewhere the parts that need them are left out, and [`unavailable`]
+//! trials), `change` (what a conversation survives). Only Linux has namespaces: elsewhere the parts that need them are left out, and [`unavailable`]
 //! says so.
 
 pub mod access;
 #[cfg(target_os = "linux")]
 pub mod app;
+#[cfg(target_os = "linux")]
+pub mod change;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod matrix;

@@ -79,6 +79,19 @@ fn random_ports_are_hit_by_guessing() {
     }
 }
 
+/// A NAT that remembers whom it refused has to send first, and says so: the other one makes its mappings once.
+#[test]
+fn a_nat_that_remembers_whom_it_refused_costs_no_second_try() {
+    let linux = Front::quiet(Profile::linux());
+    let random = both_ways(linux, Front::quiet(Profile::symmetric_random()), 40);
+    assert!(random.share() >= 99 && random.time(95) <= ms(5000), "{} {:?}", random.share(), random.time(95));
+    assert!(random.most_entries() <= 256, "{}", random.most_entries());
+    assert!(random.packets(99) <= 2_500, "{}", random.packets(99));
+    let counter = both_ways(linux, Front::noisy(Profile::symmetric_sequential()), 100);
+    assert!(counter.share() >= 99 && counter.time(95) <= ms(1500), "{:?}", counter.time(95));
+    assert!(counter.packets(100) <= 60, "{}", counter.packets(100));
+}
+
 #[test]
 fn a_block_is_learned_and_guessed_in() {
     let runs = both_ways(easy(), Front::quiet(Profile::symmetric_block(2048)), 200);

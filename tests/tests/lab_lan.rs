@@ -147,6 +147,41 @@ fn with_a_server_too_they_end_up_in_the_local_network() {
     say(&mut lan.clients, 0, "hello neighbour");
 }
 
+/// How often `client` was told that somebody has come into the network.
+fn arrivals(client: &App) -> usize {
+    client.events().iter().filter(|event| event.name == "neighbour" && event.body["here"] == true).count()
+}
+
+#[test]
+fn the_invisible_are_not_announced_from_the_first_moment_on() {
+    let Some(mut lan) = lan(false, &[]) else { return };
+    let [alice, bob] = &mut lan.clients;
+    bob.wait_named("neighbour", PATIENCE).unwrap();
+    alice.say("/invisible").unwrap();
+    let is_gone = |event: &Event| event.name == "neighbour" && event.body["here"] == false;
+    bob.wait("the news that nobody is there", PATIENCE, is_gone).unwrap();
+    alice.kill();
+    alice.start().unwrap();
+    alice.wait_named("info", PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(arrivals(bob), 1, "{:?}", bob.events());
+}
+
+/// What mDNS cannot hide from somebody who is blocked is that the key is there; that is all they get.
+#[test]
+fn a_blocked_neighbour_gets_no_answer() {
+    let Some(mut lan) = lan(false, &[]) else { return };
+    let [alice, bob] = &mut lan.clients;
+    let [its_bob, its_alice] = [&mut *alice, &mut *bob]
+        .map(|client| client.wait_named("neighbour", PATIENCE).unwrap().text("peer").to_owned());
+    alice.say(&format!("/block {its_bob}")).unwrap();
+    let is_gone = |event: &Event| event.name == "neighbour" && event.body["here"] == false;
+    alice.wait("the news that nobody is there", PATIENCE, is_gone).unwrap();
+    bob.say(&format!("/nearby {its_alice}")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!([&*alice, &*bob].iter().all(|client| !client.events().iter().any(is_connected)));
+}
+
 #[test]
 fn who_does_not_want_to_be_found_is_not() {
     let Some(mut lan) = lan(false, &["--no-lan"]) else { return };

@@ -14,13 +14,14 @@ use tests::lab::scene::{End, Plan, Scene};
 /// What it says at each kind of access: the class, the filter, whether it hairpins, and a way to the server that works.
 type Expected = (&'static str, &'static str, &'static str, Option<bool>, &'static str);
 
-const EXPECTED: [Expected; 7] = [
+const EXPECTED: [Expected; 8] = [
     ("public", "open", "not_port_dependent", Some(true), "udp"),
     ("full_cone", "easy", "not_port_dependent", Some(true), "udp"),
     ("eim_apdf_preserving", "easy", "address_and_port_dependent", Some(true), "udp"),
     ("linux", "easy", "address_and_port_dependent", Some(false), "udp"),
     ("symmetric_sequential", "counter", "address_and_port_dependent", Some(false), "udp"),
     ("symmetric_random", "random", "address_and_port_dependent", Some(false), "udp"),
+    ("ipv6", "open", "address_and_port_dependent", Some(true), "udp"),
     ("udp_blocked", "blocked", "unknown", None, "tls"),
 ];
 
@@ -41,8 +42,9 @@ fn the_program_names_each_kind_of_access() {
     let homes = EXPECTED.iter().map(|(name, ..)| Access::by_name(name).unwrap()).collect();
     let mut scene = Scene::build(&Plan::standard(homes, &bin_dir)).unwrap();
     scene.start_server().unwrap();
-    let server = scene.server_addr().to_string();
     for (home, (name, kind, filtering, hairpin, carrier)) in EXPECTED.into_iter().enumerate() {
+        let is_v6 = name == "ipv6";
+        let server = scene.server_addr_of(home).to_string();
         let mut command = Command::new(bin_dir.join("client"));
         command.args(["netcheck", "--json", "--no-port-mapping", "--server", &server, "--data-dir"]);
         command.arg(scene.dir().join(name)).current_dir(scene.dir());
@@ -57,6 +59,8 @@ fn the_program_names_each_kind_of_access() {
         assert_eq!(network["kind"], kind, "{name}: {said}");
         assert_eq!(network["filtering"], filtering, "{name}: {said}");
         assert_eq!(network["hairpin"].as_bool(), hairpin, "{name}: {said}");
+        let firewall = if is_v6 { filtering } else { "unknown" };
+        assert_eq!(report["ipv6"]["filtering"], firewall, "{name}: {said}");
         let ways = report["server"]["ways"].as_array().unwrap();
         assert!(ways.iter().any(|way| way["carrier"] == carrier && way["ms"].is_f64()), "{name}: {said}");
         let over_udp = ways.iter().any(|way| way["carrier"] == "udp" && way["ms"].is_f64());

@@ -33,7 +33,7 @@ fn from_nat(nat: Nat) -> NatFrame {
         Allocation::Sequential { step } => (2, step, (0, 0)),
         Allocation::Random(range) => (3, 0, (range.first, range.last)),
     };
-    NatFrame { mapping, allocation, step, range }
+    NatFrame { mapping, allocation, step, range, remembers: nat.remembers_refused }
 }
 
 /// What a peer says of its NAT. What is not known here, or makes no sense, is as good as not known there.
@@ -51,7 +51,7 @@ pub(super) fn nat(frame: &NatFrame) -> Signal {
         (3, Some(range)) => Allocation::Random(range),
         _ => Allocation::Unknown,
     };
-    Signal::Nat(Nat { mapping, allocation })
+    Signal::Nat(Nat::new(mapping, allocation).remembering(frame.remembers))
 }
 
 const fn digit(passes: Passes) -> u8 {
@@ -111,7 +111,8 @@ mod tests {
                 Allocation::Sequential { step: 3 },
                 Allocation::Random(block),
             ] {
-                nats.push(Signal::Nat(Nat { mapping, allocation }));
+                let nat = Nat::new(mapping, allocation);
+                nats.extend([nat, nat.remembering(true)].map(Signal::Nat));
             }
         }
         let others = [
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_as_good_as_nothing() {
-        let frame = NatFrame { mapping: 77, allocation: 3, step: 0, range: (9, 3) };
+        let frame = NatFrame { mapping: 77, allocation: 3, step: 0, range: (9, 3), remembers: false };
         assert_eq!(nat(&frame), Signal::Nat(Nat::default()));
         assert_eq!(access(&AccessFrame { udp: 9, tcp: 255 }), Signal::Access(Access::default()));
         let many = AimFrame { ports: vec![7; 1000], range: Some((0, 0)) };

@@ -57,6 +57,9 @@ pub struct NatFrame {
     /// The lowest and the highest of the ports that random ones are from.
     #[serde(default)]
     pub range: (u16, u16),
+    /// Whether it remembers strangers whom it has refused, and takes another port towards them.
+    #[serde(default)]
+    pub remembers: bool,
 }
 
 /// What gets out of the sender's network to the server. Sent once the handshake is complete, and again when it changes.

@@ -306,10 +306,11 @@ impl Driver {
     fn handle_timeout(&mut self, now: Instant) {
         self.socket.handle_timeout();
         while let Some(change) = self.socket.with_mux(super::mux::Mux::poll_change) {
+            let is_in_doubt = self.socket.with_mux(|mux| mux.is_in_doubt(change.peer));
             if let Some(peer) = self.peers.get(change.peer) {
                 peer.handle_via(now, change.via);
-                if let (Via::Relay, Server::Up(link)) = (change.via, &self.server) {
-                    // What has taken UDP from the peer may have taken it from the server.
+                if let (true, Server::Up(link)) = (is_in_doubt || change.via == Via::Relay, &self.server) {
+                    // What takes UDP from the peer may take it from the server, which is to stand in.
                     link.doubt();
                 }
                 if change.via == Via::Relay

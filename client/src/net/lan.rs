@@ -161,7 +161,8 @@ pub(crate) struct Keeper {
 }
 
 impl Lan {
-    /// Looks for neighbours from now on, and announces `me` at our UDP `port`; the task that does lives in `tasks`.
+    /// Looks for neighbours from now on; `me` at our UDP `port` is announced once [`Keeper::announce`] says so. The task that
+    /// does lives in `tasks`.
     pub(crate) fn keep(
         self,
         (me, instance): (PeerId, InstanceId),
@@ -169,7 +170,8 @@ impl Lan {
         interfaces: fn() -> Vec<IpAddr>,
         tasks: &mut JoinSet<()>,
     ) -> Keeper {
-        let (announce, announced) = watch::channel(true);
+        // Nobody is shown before it is said that they want to be.
+        let (announce, announced) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
         let near = match self {
             Self::Off => watch::channel(Vec::new()).1,
@@ -186,7 +188,7 @@ impl Lan {
 }
 
 impl Keeper {
-    /// Whether neighbours are told of us; they are at first.
+    /// Whether neighbours are told of us; at first they are not.
     pub(crate) fn announce(&self, is_wanted: bool) {
         self.announce.send_replace(is_wanted);
     }

@@ -444,6 +444,8 @@ impl Mux {
         let Some(peer) = self.peers.get_mut(&tag) else { return false };
         let valid = peer.agent.handle_datagram(now, local, from, datagram);
         self.settle(tag);
+        // The peer may have said where it sees us.
+        self.settle_prober(now);
         valid
     }
 
@@ -537,6 +539,12 @@ impl Mux {
         self.path_of(peer).is_none_or(|path| path.via == Via::Relay)
     }
 
+    /// Whether the direct path to `peer` has missed an answer.
+    pub(crate) fn is_in_doubt(&self, peer: PeerId) -> bool {
+        let peer = self.by_id.get(&peer).and_then(|tag| self.peers.get(tag));
+        peer.is_some_and(|peer| matches!(peer.agent.route(), Route::Both(_)))
+    }
+
     /// Whether nothing can be sent to `peer`.
     pub(crate) fn is_stranded(&self, peer: PeerId) -> bool {
         let has_relay = self.by_id.get(&peer).is_some_and(|tag| !self.peers[tag].sessions.is_empty());
@@ -550,7 +558,7 @@ impl Mux {
             let socket = SocketId::of(tag, transmit.local);
             self.outgoing.push(Outgoing::Datagram(socket, transmit.to, transmit.bytes));
         }
-        let mut forgotten = None;
+        let (mut forgotten, mut seen) = (None, None);
         while let Some(event) = peer.agent.poll_event() {
             match event {
                 Event::Forgotten(silence) => forgotten = Some(silence),
@@ -565,6 +573,7 @@ impl Mux {
                         self.by_source.remove(&oldest);
                     }
                 }
+                Event::Seen { remote, mapped } => seen = Some((remote, mapped)),
                 Event::Signal(signal) => self.signals.push_back((peer.id, signal)),
                 Event::Released(local) => self.outgoing.push(Outgoing::Close(SocketId::of(tag, local))),
                 Event::Routed(route) => {
@@ -578,6 +587,9 @@ impl Mux {
         }
         if let Some(silence) = forgotten {
             self.handle_forgotten(silence);
+        }
+        if let Some((remote, mapped)) = seen {
+            self.network.prober.handle_witness(remote, mapped);
         }
     }
 }

@@ -16,7 +16,7 @@ use common::address::canonical;
 use common::control::{Admit, InstanceId, Register, Welcome, close};
 use common::identity::Identity;
 use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
-use common::traversal::survey::{Findings, First, MAX_SERVERS, SOCKETS, Survey};
+use common::traversal::survey::{Filtering, Findings, First, MAX_SERVERS, SOCKETS, Survey};
 use common::traversal::{Tier, may_check, tier};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime, VarInt};
 use tokio::sync::mpsc;
@@ -84,13 +84,15 @@ pub async fn check(config: Config) -> io::Result<Report> {
         };
         let named = named(&config.stun).await;
         let (servers, first) = servers(&config, called.as_ref(), &named);
-        let udp = survey(&config, &servers, first).await?;
+        let firewall = firewall(&config, called.as_ref());
+        let (udp, firewall) = tokio::join!(survey(&config, &servers, first), firewall);
+        let udp = udp?;
         let silent = silent(&named, &udp);
         let lifetime = match (config.lifetime, udp.seen.first()) {
             (MeasureLifetime::Yes, Some(seen)) => Some(lifetime(&config, seen.server).await),
             (MeasureLifetime::Yes | MeasureLifetime::No, _) => None,
         };
-        Ok::<_, io::Error>((called, udp, silent, lifetime))
+        Ok::<_, io::Error>((called, udp, firewall, silent, lifetime))
     };
     let protocols = async {
         match (config.router)() {
@@ -99,14 +101,14 @@ pub async fn check(config: Config) -> io::Result<Report> {
         }
     };
     let (tunnels, over_udp, port_mapping) = tokio::join!(through_tunnels, over_udp, protocols);
-    let (called, udp, silent, lifetime) = over_udp?;
+    let (called, udp, filtering, silent, lifetime) = over_udp?;
     let server = config.server.as_ref().zip(called).map(|(target, called)| ServerReport {
         address: target.address.clone(),
         outcome: called.outcome,
         ways: called.ways.into_iter().chain(tunnels).map(WayReport::from).collect(),
     });
     let own = (config.interfaces)();
-    let ipv6 = Ipv6 { address: own.iter().copied().find(is_global_v6) };
+    let ipv6 = Ipv6 { address: own.iter().copied().find(is_global_v6), filtering };
     Ok(Report { server, udp, silent, own, lifetime, ipv6, port_mapping })
 }
 
@@ -248,6 +250,16 @@ fn servers(config: &Config, called: Option<&Called>, named: &[Named]) -> (Vec<So
     all.truncate(MAX_SERVERS);
     let is_rendezvous = main.is_some() && all.first() == main.as_ref();
     (all, if is_rendezvous { First::Rendezvous } else { First::Any })
+}
+
+/// Whom the firewall lets in over IPv6, if the server is reached so: it has no NAT, and most have a filter.
+async fn firewall(config: &Config, called: Option<&Called>) -> Filtering {
+    let mains = called.iter().flat_map(|called| answering(&called.ways));
+    let Some(main) = mains.into_iter().find(SocketAddr::is_ipv6) else { return Filtering::Unknown };
+    let probes = called.iter().flat_map(|called| &called.probes).copied().filter(SocketAddr::is_ipv6);
+    let servers: Vec<_> = std::iter::once(main).chain(probes).take(MAX_SERVERS).collect();
+    // A machine without the sockets for it has nothing to tell.
+    survey(config, &servers, First::Rendezvous).await.map_or(Filtering::Unknown, |found| found.filtering)
 }
 
 async fn survey(config: &Config, servers: &[SocketAddr], first: First) -> io::Result<Findings> {

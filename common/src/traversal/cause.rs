@@ -178,11 +178,9 @@ mod tests {
     use super::*;
     use crate::traversal::nat::{Allocation, Mapping, PortRange};
 
-    const EASY: Nat = Nat { mapping: Mapping::Independent, allocation: Allocation::Preserving };
-    const RANDOM: Nat =
-        Nat { mapping: Mapping::PortDependent, allocation: Allocation::Random(PortRange::ALL) };
-    const COUNTER: Nat =
-        Nat { mapping: Mapping::PortDependent, allocation: Allocation::Sequential { step: 1 } };
+    const EASY: Nat = Nat::new(Mapping::Independent, Allocation::Preserving);
+    const RANDOM: Nat = Nat::new(Mapping::PortDependent, Allocation::Random(PortRange::ALL));
+    const COUNTER: Nat = Nat::new(Mapping::PortDependent, Allocation::Sequential { step: 1 });
     const GIVEN_UP: TcpOutlook = TcpOutlook { state: TcpState::GivenUp, failed: 1 };
     const NO_UDP: Access = Access { udp: Passes::No, tcp: Passes::Yes };
     const NOTHING: Access = Access { udp: Passes::No, tcp: Passes::No };

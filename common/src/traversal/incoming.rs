@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Agent, Event, Local, MAX_ANSWERS_PER_SECOND, MIN_SILENCE, Transmit, Way, tier};
+use super::{Agent, Event, Local, MAX_ANSWERS_PER_SECOND, MIN_SILENCE, Tier, Transmit, Way, tier};
 use crate::stun::check::{self, Claim, KeyName, TransactionId};
 
 impl Agent {
@@ -90,6 +90,7 @@ impl Agent {
         let Some(key) = self.keys.iter().find(|key| key.name == name) else { return false };
         let Some(mapped) = check::verify_response(key, datagram) else { return false };
         let last_sent = self.last_sent.filter(|_| self.route.direct() == Some(way));
+        let is_news = path.mapped() != Some(mapped);
         let forgotten = path.handle_answer(now, id, mapped, last_sent);
         self.answered = self.answered.saturating_add(1);
         if self.punch.renewed() == Some(way.local) {
@@ -97,6 +98,10 @@ impl Agent {
             self.renewals = 0;
             self.favours += 1;
             path.set_favour(now, self.favours, true);
+        }
+        let remote = way.remote;
+        if is_news && way.local == Local::MAIN && tier(remote) == Tier::Public {
+            self.events.push_back(Event::Seen { remote, mapped });
         }
         self.events.extend(forgotten.filter(|silence| *silence >= MIN_SILENCE).map(Event::Forgotten));
         self.events.push_back(Event::Answered(way.remote));

@@ -101,13 +101,15 @@ pub struct Nat {
     pub mapping: Mapping,
     /// How ports are chosen.
     pub allocation: Allocation,
+    /// Whether it is known to remember strangers whom it has refused, and to take another port towards them.
+    pub remembers_refused: bool,
 }
 
 /// Judges `samples`, which are in the order in which they were sent, those of new mappings close together in time.
 #[must_use]
 pub fn classify(samples: &[Sample]) -> Nat {
     let mapping = mapping(samples);
-    Nat { mapping, allocation: allocation(mapping, samples) }
+    Nat::new(mapping, allocation(mapping, samples))
 }
 
 fn mapping(samples: &[Sample]) -> Mapping {
@@ -219,6 +221,12 @@ pub enum Choice {
 }
 
 impl Nat {
+    /// One that maps and chooses ports like this; nothing else is known of it.
+    #[must_use]
+    pub const fn new(mapping: Mapping, allocation: Allocation) -> Self {
+        Self { mapping, allocation, remembers_refused: false }
+    }
+
     /// What it comes to.
     #[must_use]
     pub fn class(self) -> Class {
@@ -234,6 +242,18 @@ impl Nat {
             (Mapping::OneAddress, _) => Class::Doubtful(choice),
             (Mapping::AddressDependent | Mapping::PortDependent, _) => Class::Hard(choice),
         }
+    }
+
+    /// The same NAT, which is known to remember whom it has refused or not.
+    #[must_use]
+    pub const fn remembering(self, remembers_refused: bool) -> Self {
+        Self { remembers_refused, ..self }
+    }
+
+    /// Whether everybody may see the same endpoint.
+    #[must_use]
+    pub const fn may_be_easy(self) -> bool {
+        matches!(self.mapping, Mapping::Independent | Mapping::OneAddress)
     }
 
     /// Whether samples of new mappings would tell more.

@@ -375,6 +375,11 @@ impl Path {
         is_new.then_some(silence)
     }
 
+    /// Where the peer sees us.
+    pub(super) const fn mapped(&self) -> Option<SocketAddr> {
+        self.mapped
+    }
+
     /// How long nothing had been sent here before the check that has remained unanswered.
     pub(super) const fn silence(&self) -> Duration {
         self.silence

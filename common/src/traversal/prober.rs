@@ -1,5 +1,6 @@
 //! Finds out what NAT this machine is behind, once for each network: asks the server's ports how packets look from
-//! there, first from the main socket, and then, if that shows that mappings differ, from a few new ones.
+//! there, first from the main socket, and then, if that shows that mappings differ, from a few new ones; if it does not,
+//! it looks whether the NAT remembers whom it has refused.
 //!
 //! Drain `poll_transmit`, `poll_released` and `poll_nat`, then read `poll_timeout`, after every input.
 
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::nat::{self, Nat, Sample};
+use super::memory::{Memory, REQUESTS};
+use super::nat::{self, Class, Mapping, Nat, Sample};
+use super::witness::Witnesses;
 use super::{Local, TransactionId, Transmit};
 use crate::control::MAX_PROBES;
 use crate::stun::binding;
@@ -31,6 +34,13 @@ pub struct Prober {
     next_local: u32,
     servers: Vec<SocketAddr>,
     round: Option<Round>,
+    memory: Option<Memory>,
+    /// What was judged last, and from what.
+    judged: Nat,
+    samples: Vec<Sample>,
+    /// Where the server sees the main socket.
+    observed: Option<SocketAddr>,
+    witnesses: Witnesses,
     nat: Option<Nat>,
     transmits: VecDeque<Transmit>,
     released: VecDeque<Local>,
@@ -75,6 +85,11 @@ impl Prober {
             next_local: Local::MAIN.0,
             servers: Vec::new(),
             round: None,
+            memory: None,
+            judged: Nat::default(),
+            samples: Vec::new(),
+            observed: None,
+            witnesses: Witnesses::default(),
             nat: None,
             transmits: VecDeque::new(),
             released: VecDeque::new(),
@@ -85,8 +100,12 @@ impl Prober {
     /// `seed` feeds the transaction ids.
     pub fn start(&mut self, now: Instant, seed: u64, place: Place, probes: &[SocketAddr]) {
         self.end();
+        self.forget_memory();
         self.rng = StdRng::seed_from_u64(seed);
         let Place { local_port, server, observed } = place;
+        if self.observed.replace(observed) != Some(observed) {
+            self.witnesses.forget();
+        }
         self.servers = probes.iter().copied().filter(|probe| probe.is_ipv4() == server.is_ipv4()).collect();
         self.servers.truncate(MAX_PROBES);
         let known = Asked { id: [0; 12], local: Local::MAIN, to: server, mapped: Some(observed) };
@@ -103,17 +122,37 @@ impl Prober {
         &self.servers
     }
 
-    fn ask(&mut self, local: Local, to: SocketAddr) {
+    fn id(&mut self) -> TransactionId {
         let mut id: TransactionId = self.rng.random();
         id[..4].copy_from_slice(&self.tag.to_be_bytes());
+        id
+    }
+
+    fn new_socket(&mut self) -> Local {
+        self.next_local += 1;
+        Local(self.next_local)
+    }
+
+    fn ask(&mut self, local: Local, to: SocketAddr) {
+        let id = self.id();
         self.transmits.push_back(Transmit { local, to, bytes: binding::request(id).to_vec() });
         if let Some(round) = &mut self.round {
             round.asked.push(Asked { id, local, to, mapped: None });
         }
     }
 
+    /// A peer at the public address `remote` says that it sees the main socket at `mapped`.
+    pub fn handle_witness(&mut self, remote: SocketAddr, mapped: SocketAddr) {
+        self.witnesses.handle(remote, mapped);
+        self.weigh();
+    }
+
     /// Takes in a STUN response that came to `local`.
     pub fn handle_response(&mut self, now: Instant, local: Local, from: SocketAddr, datagram: &[u8]) {
+        if let Some(memory) = &mut self.memory {
+            memory.handle_response(now, local, from, datagram);
+            return self.settle_memory();
+        }
         let Some(round) = &mut self.round else { return };
         let mut open = round.asked.iter_mut().filter(|asked| asked.mapped.is_none());
         let answer = open.find_map(|asked| {
@@ -130,6 +169,10 @@ impl Prober {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(memory) = &mut self.memory {
+            memory.handle_timeout(now);
+            return self.settle_memory();
+        }
         let Some(round) = &mut self.round else { return };
         if now >= round.began + PATIENCE {
             return self.judge(now);
@@ -146,20 +189,68 @@ impl Prober {
     /// All answers are there, or will not come.
     fn judge(&mut self, now: Instant) {
         let Some(round) = &mut self.round else { return };
-        let nat = nat::classify(&round.samples());
+        let samples = round.samples();
+        let nat = nat::classify(&samples);
         if nat.wants_ports() && !round.has_new_sockets && !self.servers.is_empty() {
             round.has_new_sockets = true;
             (round.began, round.repeats) = (now, 0);
             // What was not answered so far does not answer.
             round.asked.retain(|asked| asked.mapped.is_some());
             for n in 0..NEW_SOCKETS {
-                self.next_local += 1;
-                self.ask(Local(self.next_local), self.servers[n % self.servers.len()]);
+                let local = self.new_socket();
+                self.ask(local, self.servers[n % self.servers.len()]);
             }
             return;
         }
-        self.nat = Some(nat);
+        (self.judged, self.nat, self.samples) = (nat, Some(nat), samples);
         self.end();
+        self.weigh();
+        if nat.may_be_easy() {
+            self.start_memory(now);
+        }
+    }
+
+    /// Adds what peers have said where the server could not tell: whether other addresses see the same.
+    fn weigh(&mut self) {
+        let Some(observed) = self.observed.filter(|_| self.round.is_none()) else { return };
+        if !matches!(self.judged.class(), Class::Doubtful(_)) {
+            return;
+        }
+        let said = self.witnesses.agreed(observed).into_iter();
+        let said = said.map(|(to, mapped)| Sample { local_port: 0, socket: Local::MAIN.0, to, mapped });
+        let samples: Vec<_> = self.samples.iter().copied().chain(said).collect();
+        let nat = nat::classify(&samples);
+        // A port of its own for one who came too early says nothing of the others.
+        let is_doubtful = self.judged.remembers_refused && nat.mapping != Mapping::Independent;
+        if nat.mapping != self.judged.mapping && !is_doubtful {
+            // How ports are chosen was seen better before: all of those were new, and close together.
+            self.judged.mapping = nat.mapping;
+            self.nat = Some(self.judged);
+        }
+    }
+
+    /// Looks whether the NAT remembers whom it refuses, with two ports of one server.
+    fn start_memory(&mut self, now: Instant) {
+        let mut servers = self.servers.iter().copied();
+        let Some(first) = servers.next() else { return };
+        let Some(second) = servers.find(|server| server.ip() == first.ip()) else { return };
+        let sockets = [self.new_socket(), self.new_socket()];
+        let ids: [TransactionId; REQUESTS] = std::array::from_fn(|_| self.id());
+        self.memory = Some(Memory::start(now, sockets, [first, second], ids));
+    }
+
+    fn settle_memory(&mut self) {
+        if let Some(remembers) = self.memory.as_ref().and_then(Memory::verdict) {
+            if remembers {
+                self.judged = self.judged.remembering(true);
+                self.nat = Some(self.judged);
+            }
+            self.forget_memory();
+        }
+    }
+
+    fn forget_memory(&mut self) {
+        self.released.extend(self.memory.take().iter().flat_map(Memory::sockets));
     }
 
     fn end(&mut self) {
@@ -169,7 +260,7 @@ impl Prober {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        self.transmits.pop_front().or_else(|| self.memory.as_mut()?.poll_transmit())
     }
 
     /// The next socket that is not needed any more.
@@ -177,7 +268,7 @@ impl Prober {
         self.released.pop_front()
     }
 
-    /// What was found, once.
+    /// What was found, once; and once more if peers tell more, or the NAT turns out to remember whom it refuses.
     pub fn poll_nat(&mut self) -> Option<Nat> {
         self.nat.take()
     }
@@ -185,6 +276,9 @@ impl Prober {
     /// When [`Prober::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if let Some(memory) = &self.memory {
+            return memory.poll_timeout();
+        }
         let round = self.round.as_ref()?;
         let end = round.began + PATIENCE;
         Some(round.next_repeat().map_or(end, |at| at.min(end)))

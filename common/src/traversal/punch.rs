@@ -441,8 +441,9 @@ impl Punch {
     }
 
     fn lead(&mut self, now: Instant, target: SocketAddr, choice: Choice) -> Option<Instant> {
-        // What has failed is not simply done again.
-        let order = if self.failures.is_multiple_of(2) { Order::HardFirst } else { Order::EasyFirst };
+        // What has failed is not simply done again. A NAT that remembers whom it has refused must send first.
+        let is_hard_first = self.failures.is_multiple_of(2) != self.theirs.remembers_refused;
+        let order = if is_hard_first { Order::HardFirst } else { Order::EasyFirst };
         match choice {
             Choice::Counter(step) => {
                 let predict = Predict::start(now, &mut self.tools, target, step, order, &self.servers);

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(600);
 /// ... and in round trips of the connection that exists: UDP needs about two.
 const PATIENCE_ROUND_TRIPS: u32 = 3;
 /// What UDP is given to come back where it worked before.
-const LOST_PATIENCE: Duration = Duration::from_millis(300);
+const LOST_PATIENCE: Duration = Duration::from_millis(100);
 /// How long after the loss of a TCP path the next round begins: the other side may have closed one of two.
 const GRACE: Duration = Duration::from_millis(200);
 /// How long opening a port, and waiting for the other's offer, may take.
@@ -350,11 +350,14 @@ impl TcpPunch {
     }
 
     fn begin(&mut self, now: Instant, round: u32, theirs: Option<Vec<SocketAddr>>) {
-        self.end_round();
-        self.state = State::Idle;
         if !self.budget.take(now) {
+            // What the peer wants has to wait for its next wish; what we want waits for the budget.
+            if theirs.is_none() {
+                self.state = State::Waiting(now + ROUND_INTERVAL);
+            }
             return;
         }
+        self.end_round();
         self.round = round;
         self.state = State::Preparing { until: now + OFFER_TIME, theirs };
         self.actions.push_back(Action::Prepare(round));

@@ -1,7 +1,7 @@
 //! The sockets of a server: one port number for UDP and TCP.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use quinn::AsyncUdpSocket;
@@ -45,17 +45,46 @@ pub(super) fn all(
         .collect::<io::Result<_>>()
         .map_err(StartError::Socket)?;
     for &alternate in alternates {
-        let partner = mains.iter().position(|main| may_be_alternate(alternate, *main));
-        let main = mains.remove(partner.ok_or(StartError::Alternate(alternate))?);
+        let main = take_partner(&mut mains, alternate)?;
         bound.probes.extend(square(main, alternate)?);
     }
     Ok(bound)
 }
 
+/// Looks whether `alternates` can be had beside `binds`: each has its partner and is an address of this machine. Returns
+/// the ports among them that somebody uses, perhaps the server itself, which is running.
+pub(super) fn check(binds: &[SocketAddr], alternates: &[SocketAddr]) -> Result<Vec<SocketAddr>, StartError> {
+    let mut mains = binds.to_vec();
+    let mut in_use = Vec::new();
+    for &alternate in alternates {
+        let main = take_partner(&mut mains, alternate)?;
+        let beside = [
+            alternate,
+            SocketAddr::new(main.ip(), alternate.port()),
+            SocketAddr::new(alternate.ip(), main.port()),
+        ];
+        for addr in beside {
+            match UdpSocket::bind(addr).map_err(|source| refusal(addr, source)) {
+                Ok(_) => {}
+                Err(StartError::InUse(addr)) => in_use.push(addr),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(in_use)
+}
+
+/// The one of `mains` that `alternate` is the second address of.
+fn take_partner(mains: &mut Vec<SocketAddr>, alternate: SocketAddr) -> Result<SocketAddr, StartError> {
+    let partner = mains.iter().position(|main| may_be_alternate(alternate, *main));
+    Ok(mains.remove(partner.ok_or(StartError::Alternate(alternate))?))
+}
+
 /// Whether `alternate` has another address and another port than `main`, of the same family, and both say which.
 fn may_be_alternate(alternate: SocketAddr, main: SocketAddr) -> bool {
     let is_given = !alternate.ip().is_unspecified() && !main.ip().is_unspecified();
-    let differs = alternate.ip() != main.ip() && alternate.port() != main.port();
+    let is_free = alternate.port() == 0;
+    let differs = alternate.ip() != main.ip() && (is_free || alternate.port() != main.port());
     is_given && differs && alternate.is_ipv4() == main.is_ipv4()
 }
 
@@ -92,10 +121,15 @@ fn both(addr: SocketAddr) -> Result<(Arc<dyn AsyncUdpSocket>, TcpListener), Star
 }
 
 fn udp(addr: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, StartError> {
-    transport::bind(addr).map_err(|source| match source.kind() {
+    transport::bind(addr).map_err(|source| refusal(addr, source))
+}
+
+/// Why there is no UDP socket on `addr`.
+fn refusal(addr: SocketAddr, source: io::Error) -> StartError {
+    match source.kind() {
         io::ErrorKind::AddrInUse => StartError::InUse(addr),
         _ => StartError::Bind { addr, source },
-    })
+    }
 }
 
 fn tcp(addr: SocketAddr) -> Result<TcpListener, StartError> {

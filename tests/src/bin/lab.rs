@@ -28,7 +28,9 @@ mod linux {
 
     use anyhow::{Result, bail};
     use clap::{Args, Parser, Subcommand};
+    use tests::bench::stats::Samples;
     use tests::lab::access::{ALL, Access, EASY, names};
+    use tests::lab::change::{self, Change};
     use tests::lab::matrix::campaign::Campaign;
     use tests::lab::matrix::report::{self, Sum};
     use tests::lab::matrix::{Cell, Order, Pair, cells, pairs, places};
@@ -57,6 +59,8 @@ mod linux {
         Pair(PairArgs),
         /// The same for every pair of several kinds of NAT.
         Matrix(MatrixArgs),
+        /// Two talk, and UDP is blocked for one of them: how long they are silent, and when they are direct over TCP.
+        Change(ChangeArgs),
         /// Brings the scene up without programs and says how to enter it, until Ctrl-C.
         Shell(ShellArgs),
     }
@@ -117,6 +121,28 @@ mod linux {
     }
 
     #[derive(Debug, Args)]
+    struct ChangeArgs {
+        /// Kinds of the home that loses UDP.
+        #[arg(long, value_delimiter = ',', default_value = "eim_apdf_preserving,eim_apdf_random,cgnat")]
+        losers: Vec<String>,
+        /// Kinds of the other home.
+        #[arg(long, value_delimiter = ',', default_value = "public,eim_apdf_preserving,eim_apdf_random")]
+        others: Vec<String>,
+        /// What is blocked (default: one after the other).
+        #[arg(long)]
+        change: Option<Change>,
+        /// How often each pair.
+        #[arg(long, default_value_t = 1)]
+        runs: u64,
+        /// One JSON object a run.
+        #[arg(long)]
+        json: bool,
+        /// Seed of the first run's NATs; each further run takes the next.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    }
+
+    #[derive(Debug, Args)]
     struct ShellArgs {
         /// Kind of the first home.
         #[arg(long, default_value = "eim_apdf_preserving")]
@@ -141,6 +167,7 @@ mod linux {
         match cli.command {
             Command::Pair(args) => pair(&args, &bin_dir),
             Command::Matrix(args) => matrix(&args, &bin_dir),
+            Command::Change(args) => change(&args, &bin_dir),
             Command::Shell(args) => shell(args, &bin_dir),
         }
     }
@@ -213,6 +240,58 @@ mod linux {
         Ok(exit_code(sum.failed == 0))
     }
 
+    fn change(args: &ChangeArgs, bin_dir: &Path) -> Result<ExitCode> {
+        trial::check_binaries(bin_dir)?;
+        let by_name =
+            |names: &[String]| names.iter().map(|name| Access::by_name(name)).collect::<Result<_>>();
+        let (losers, others): (Vec<_>, Vec<_>) = (by_name(&args.losers)?, by_name(&args.others)?);
+        let mut well = true;
+        for change in Change::ALL.into_iter().filter(|change| args.change.is_none_or(|only| only == *change))
+        {
+            let mut outcomes = Vec::new();
+            for (a, b) in losers.iter().flat_map(|a| others.iter().map(move |b| (a, b))) {
+                for seed in args.seed..args.seed + args.runs {
+                    let setup = Setup { bin_dir: bin_dir.to_owned(), seed, pcap: None };
+                    let outcome = change::run(a, b, change, &setup)?;
+                    if args.json {
+                        println!("{}", serde_json::to_string(&outcome)?);
+                    } else {
+                        println!("{}", told_of_change(&outcome));
+                    }
+                    outcomes.push(outcome);
+                }
+            }
+            well &= outcomes.iter().all(|outcome| outcome.failure.is_none() && outcome.direct_ms.is_some());
+            if !args.json {
+                tell_spread(change, &outcomes);
+            }
+        }
+        Ok(exit_code(well))
+    }
+
+    fn told_of_change(outcome: &change::Outcome) -> String {
+        let change::Outcome { a, b, change, gap_ms, direct_ms, failure, .. } = outcome;
+        let (gap, direct) = (time(*gap_ms), time(*direct_ms));
+        let failure = failure.as_ref().map(|failure| format!("\n{failure}")).unwrap_or_default();
+        format!("{a} x {b}, {change:?} blocked: longest silence {gap}, direct over TCP {direct}{failure}")
+    }
+
+    fn tell_spread(change: Change, outcomes: &[change::Outcome]) {
+        type Pick = fn(&change::Outcome) -> Option<f64>;
+        let picks: [(&str, Pick); 2] =
+            [("longest silence", |outcome| outcome.gap_ms), ("direct over TCP", |outcome| outcome.direct_ms)];
+        for (what, pick) in picks {
+            let samples: Samples = outcomes.iter().filter_map(pick).collect();
+            let (of, all) = (outcomes.iter().filter_map(pick).count(), outcomes.len());
+            let [p50, p95, p100] = [50, 95, 100].map(|percent| time(Some(samples.percentile(percent))));
+            println!("{change:?} blocked: {what} {of} of {all}, p50 {p50}, p95 {p95}, most {p100}");
+        }
+    }
+
+    fn time(ms: Option<f64>) -> String {
+        ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.0} ms"))
+    }
+
     /// One line a trial, for whoever waits.
     #[expect(clippy::print_stderr, reason = "progress is not what was asked for")]
     fn tell_progress(outcome: &Outcome, left: usize) {
@@ -245,7 +324,6 @@ mod linux {
     }
 
     fn told(outcome: &Outcome) -> String {
-        let time = |ms: Option<f64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms:.0} ms"));
         let verdict = match outcome {
             outcome if outcome.is_success() => "well",
             Outcome { failure: None, sealed: true, direct_ms: None, .. } => "relayed",

@@ -176,6 +176,13 @@ impl Scene {
         SocketAddr::new(SERVER_IP, SERVER_PORT)
     }
 
+    /// The same for one home, which may have nothing but IPv6.
+    #[must_use]
+    pub fn server_addr_of(&self, home: usize) -> SocketAddr {
+        let ip = if self.homes[home].ip.is_ipv6() { SERVER_IP6 } else { SERVER_IP };
+        SocketAddr::new(ip, SERVER_PORT)
+    }
+
     /// What `client history --json` prints about a home's store, while its client runs or not.
     ///
     /// # Errors
@@ -230,13 +237,12 @@ impl Scene {
         self.router.with(move |network, _| nats.into_iter().for_each(|nat| network.rebind(nat)))
     }
 
-    /// The innermost NAT of a home lets no UDP pass, or lets it pass again.
+    /// Says which UDP passes the innermost NAT of a home from now on.
     ///
     /// # Errors
     /// When the home has no NAT.
-    pub fn block_udp(&self, home: usize, blocked: bool) -> Result<()> {
+    pub fn set_udp(&self, home: usize, rule: UdpRule) -> Result<()> {
         let nat = *self.homes[home].nats.first().context("a public host has no NAT to block")?;
-        let rule = if blocked { UdpRule::Nothing } else { UdpRule::All };
         self.router.with(move |network, _| network.set_udp(nat, rule))
     }
 

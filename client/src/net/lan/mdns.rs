@@ -52,6 +52,7 @@ async fn browse(
     daemon.0.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     let events = daemon.0.browse(SERVICE)?;
     let mut neighbours = Neighbours::default();
+    let mut is_announced = false;
     announced.mark_changed();
     loop {
         tokio::select! {
@@ -65,11 +66,12 @@ async fn browse(
             },
             Ok(()) = announced.changed() => {
                 let service = service(&announcement)?;
-                if *announced.borrow_and_update() {
-                    daemon.0.register(service)?;
-                } else {
-                    daemon.0.unregister(service.get_fullname())?;
+                match (is_announced, *announced.borrow_and_update()) {
+                    (false, true) => daemon.0.register(service)?,
+                    (true, false) => drop(daemon.0.unregister(service.get_fullname())?),
+                    (true, true) | (false, false) => {}
                 }
+                is_announced = *announced.borrow();
             }
         }
     }

@@ -77,7 +77,7 @@ mod tests {
         let start = crate::net::clock::now();
         let at = |secs| start + Duration::from_secs(secs);
         let addr = |port| SocketAddr::from(([198, 51, 100, 1], port));
-        let nat = Nat { mapping: Mapping::Independent, allocation: Allocation::Random(PortRange::ALL) };
+        let nat = Nat::new(Mapping::Independent, Allocation::Random(PortRange::ALL));
         let mut rotations = Rotations::default();
         assert_eq!(rotations.rotation(nat), None);
         rotations.handle_observed(start, addr(1));

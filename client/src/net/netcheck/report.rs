@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::identity::PeerId;
 use common::traversal::nat::Class;
-use common::traversal::survey::Findings;
 use common::traversal::survey::lifetime::Lifetime;
+use common::traversal::survey::{Filtering, Findings};
 
 use crate::net::server::{ServerError, Way};
 use crate::net::tunnel::{Carrier, Route};
@@ -70,10 +70,12 @@ impl From<Way> for WayReport {
 }
 
 /// What there is of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ipv6 {
     /// An address of this machine that is good outside.
     pub address: Option<IpAddr>,
+    /// Whom the firewall lets in.
+    pub filtering: Filtering,
 }
 
 /// What the router answered to one protocol.

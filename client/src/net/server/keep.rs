@@ -39,9 +39,9 @@ const MIN_SILENCE: Duration = Duration::from_millis(200);
 /// ... and at most. In between it is three round trips.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long each question is waited for; in a connection with a longer round trip so much longer.
-const QUICK_ASKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(150)];
+const QUICK_ASKS: [Duration; 2] = [Duration::from_millis(75), Duration::from_millis(125)];
 /// The round trip that these are made for.
-const QUICK_RTT: Duration = Duration::from_millis(100);
+const QUICK_RTT: Duration = Duration::from_millis(50);
 /// How long one tunnel may take to open before the next is tried, in this case.
 const QUICK_OPEN: Duration = Duration::from_secs(2);
 
@@ -244,22 +244,11 @@ impl Keeper {
     /// Asks whether UDP passes, opens a tunnel meanwhile, and goes over to it if there is no answer.
     async fn leave_silent_udp(&mut self) -> bool {
         let opened = {
-            let opening = self.open_quickly();
-            tokio::pin!(opening);
-            let opened = tokio::select! {
-                passes = self.passes_udp() => {
-                    if passes {
-                        return false;
-                    }
-                    None
-                }
-                // The question goes on being asked.
-                opened = &mut opening => Some((opened, self.passes_udp().await)),
-            };
-            match opened {
-                Some((_, true)) => return false,
-                Some((opened, false)) => opened,
-                None => opening.await,
+            let (opening, asking) = (self.open_quickly(), self.passes_udp());
+            tokio::pin!(opening, asking);
+            tokio::select! {
+                passes = &mut asking => if passes { return false } else { opening.await },
+                opened = &mut opening => if asking.await { return false } else { opened },
             }
         };
         if let Some((route, tunnel)) = opened
@@ -273,10 +262,9 @@ impl Keeper {
     /// Whether the server answers over UDP within a moment.
     async fn passes_udp(&self) -> bool {
         let question = self.socket.with_carriers(|carriers| carriers.probe(rand::random()));
-        let slowness = (self.reached.connection.rtt().div_duration_f64(QUICK_RTT)).max(1.0);
-        for wait in QUICK_ASKS {
+        for wait in self.quick_asks() {
             self.socket.send_datagram(self.server, &question);
-            sleep(wait.mul_f64(slowness)).await;
+            sleep(wait).await;
             if !self.socket.with_carriers(|carriers| carriers.answered().is_empty()) {
                 return true;
             }
@@ -284,9 +272,14 @@ impl Keeper {
         false
     }
 
+    fn quick_asks(&self) -> [Duration; 2] {
+        let slowness = self.reached.connection.rtt().div_duration_f64(QUICK_RTT).max(1.0);
+        QUICK_ASKS.map(|wait| wait.mul_f64(slowness))
+    }
+
     /// The first tunnel that opens, once the server has had the time for an answer over UDP.
     async fn open_quickly(&self) -> Option<(Route, Tunnel)> {
-        sleep(QUICK_ASKS[0]).await;
+        sleep(self.quick_asks()[0]).await;
         for (_, route) in tunnel::routes(self.place().port, &self.tunnels) {
             let id = PollId(rand::random());
             let opening = tunnel::open(route, self.place(), self.tunnels.proxy.as_ref(), id);

@@ -7,7 +7,7 @@ use common::traversal::nat::{Allocation, Mapping, Nat, PortRange};
 use super::*;
 use crate::net::{PathChange, Via};
 
-const RANDOM: Nat = Nat { mapping: Mapping::PortDependent, allocation: Allocation::Random(PortRange::ALL) };
+const RANDOM: Nat = Nat::new(Mapping::PortDependent, Allocation::Random(PortRange::ALL));
 
 fn why(cause: Cause, via: Via) -> Why {
     let peer = Identity::from_seed([2; 32]).peer_id();

@@ -8,9 +8,9 @@ use super::super::{Agent, Event, Local, MAX_MAPPINGS, PUNCH_BURST, PUNCH_INTERVA
 use super::*;
 use crate::stun::check::{self, KEY_LEN, Key, KeyName, Side, Size};
 
-const EASY: Nat = Nat { mapping: Mapping::Independent, allocation: Allocation::Unknown };
-const RANDOM: Nat = Nat { mapping: Mapping::PortDependent, allocation: Allocation::Random(PortRange::ALL) };
-const COUNTER: Nat = Nat { mapping: Mapping::PortDependent, allocation: Allocation::Sequential { step: 1 } };
+const EASY: Nat = Nat::new(Mapping::Independent, Allocation::Unknown);
+const RANDOM: Nat = Nat::new(Mapping::PortDependent, Allocation::Random(PortRange::ALL));
+const COUNTER: Nat = Nat::new(Mapping::PortDependent, Allocation::Sequential { step: 1 });
 
 #[expect(clippy::disallowed_methods, reason = "an instant to start from is all that is read")]
 fn start() -> Instant {

@@ -161,6 +161,44 @@ fn winning_closes_what_is_left_and_losing_begins_again() {
     assert_eq!(actions(&mut punch), [Action::Prepare(2)]);
 }
 
+/// Until nothing more is tried; returns how many rounds that took.
+fn give_up(now: &mut Instant, punch: &mut TcpPunch) -> usize {
+    let mut rounds = 0;
+    while punch.outlook().state != TcpState::GivenUp {
+        rounds += wait(now, punch).iter().filter(|action| matches!(action, Action::Prepare(_))).count();
+    }
+    rounds
+}
+
+#[test]
+fn a_lost_path_over_udp_begins_again_what_was_given_up() {
+    let mut now = start();
+    let mut punch = relayed(now);
+    assert_eq!(give_up(&mut now, &mut punch), 1 + PAUSES.len());
+    punch.handle_reach(now, Reach::Udp);
+    assert_eq!(wait(&mut now, &mut punch), [Action::Leave]);
+    let lost = now;
+    punch.handle_reach(lost, Reach::Relay);
+    assert!(matches!(wait(&mut now, &mut punch)[..], [Action::Prepare(_)]));
+    assert_eq!(now - lost, LOST_PATIENCE);
+}
+
+#[test]
+fn a_round_for_which_nothing_is_left_waits_until_there_is() {
+    let mut now = start();
+    let mut punch = relayed(now);
+    for round in 1..=ROUND_BURST {
+        punch.handle_offer(now, Offer { round, addrs: vec![] });
+    }
+    assert_eq!(actions(&mut punch).iter().filter(|action| matches!(action, Action::Prepare(_))).count(), 8);
+    punch.handle_reach(now, Reach::Udp);
+    punch.handle_reach(now, Reach::Relay);
+    actions(&mut punch);
+    let lost = now;
+    assert_eq!(wait(&mut now, &mut punch), [Action::Prepare(ROUND_BURST + 1)]);
+    assert!(now - lost <= LOST_PATIENCE + ROUND_INTERVAL);
+}
+
 #[test]
 fn ports_given_out_in_order_are_guessed() {
     let seen =

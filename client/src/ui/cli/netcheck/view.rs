@@ -76,6 +76,7 @@ pub(super) struct Stun {
 pub(super) struct Ipv6 {
     pub(super) address: Option<String>,
     pub(super) ms: Option<f64>,
+    pub(super) filtering: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +114,7 @@ impl View {
             ipv6: Ipv6 {
                 address: report.ipv6.address.map(|address| address.to_string()),
                 ms: report.over_ipv6().map(ms),
+                filtering: filtering_word(report.ipv6.filtering),
             },
             port_mapping: protocols.collect(),
             meaning: meaning::sentences(report),
@@ -179,13 +181,7 @@ impl Network {
                 Mapping::AddressDependent => "address_dependent",
                 Mapping::PortDependent => "address_and_port_dependent",
             },
-            filtering: match report.udp.filtering {
-                Filtering::Unknown => "unknown",
-                Filtering::Independent => "endpoint_independent",
-                Filtering::NotPortDependent => "not_port_dependent",
-                Filtering::AddressDependent => "address_dependent",
-                Filtering::PortDependent => "address_and_port_dependent",
-            },
+            filtering: filtering_word(report.udp.filtering),
             allocation,
             step,
             ports,
@@ -194,6 +190,16 @@ impl Network {
             lifetime_failed: report.lifetime == Some(Lifetime::Unknown),
             lifetime_is_old: !matches!(report.lifetime, Some(Lifetime::Between(..))),
         }
+    }
+}
+
+const fn filtering_word(filtering: Filtering) -> &'static str {
+    match filtering {
+        Filtering::Unknown => "unknown",
+        Filtering::Independent => "endpoint_independent",
+        Filtering::NotPortDependent => "not_port_dependent",
+        Filtering::AddressDependent => "address_dependent",
+        Filtering::PortDependent => "address_and_port_dependent",
     }
 }
 

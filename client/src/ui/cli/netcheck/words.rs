@@ -164,9 +164,22 @@ fn of_lifetime(network: &Network) -> String {
 
 fn of_ipv6(view: &View) -> String {
     match (&view.ipv6.address, view.ipv6.ms) {
-        (_, Some(ms)) => format!("reaches the server in {ms} ms"),
+        (_, Some(ms)) => format!("reaches the server in {ms} ms; {}", of_firewall(view.ipv6.filtering)),
         (Some(address), None) => format!("{address}; the server was not reached over it"),
         (None, None) => "none".to_owned(),
+    }
+}
+
+fn of_firewall(filtering: &str) -> &'static str {
+    match filtering {
+        "endpoint_independent" => "no firewall: whoever knows the address gets in",
+        "not_port_dependent" => {
+            "the firewall, if there is one, lets in all ports of an address that was sent to; whether everybody, only a \
+             server with two addresses tells"
+        }
+        "address_dependent" => "the firewall lets in addresses that something was sent to",
+        "address_and_port_dependent" => "the firewall lets in nothing but answers",
+        _ => "what the firewall lets in is not known",
     }
 }
 
@@ -213,7 +226,8 @@ mod tests {
     use common::traversal::survey::{Filtering, Findings, Seen};
 
     use super::*;
-    use crate::net::netcheck::{Ipv6, MappingProtocol, Report};
+    use crate::net::netcheck::{Ipv6, MappingProtocol, Report, ServerReport, WayReport};
+    use crate::net::{Route, ServerError};
     use crate::networks::KnownLifetime;
 
     fn report(mapping: Mapping, allocation: Allocation) -> Report {
@@ -225,7 +239,7 @@ mod tests {
         };
         let udp = Findings {
             seen: vec![seen],
-            nat: Nat { mapping, allocation },
+            nat: Nat::new(mapping, allocation),
             filtering: Filtering::PortDependent,
             hairpin: Some(false),
         };
@@ -235,7 +249,7 @@ mod tests {
             silent: vec!["stun.example.org:3478".to_owned()],
             own: vec![IpAddr::from([192, 168, 1, 10])],
             lifetime: None,
-            ipv6: Ipv6 { address: None },
+            ipv6: Ipv6::default(),
             port_mapping: vec![MappingProtocol { name: "pcp", outcome: Err("no answer".to_owned()) }],
         }
     }
@@ -280,6 +294,34 @@ mod tests {
             said.contains("\n            ") && said.contains("\nrouter      PCP gives none: no answer\n"),
             "{said}"
         );
+    }
+
+    /// A server that is reached over IPv6 alone.
+    fn over_ipv6(filtering: Filtering) -> Report {
+        let way = WayReport {
+            route: Route::udp(5000),
+            address: Some("[2001:db8::1]:5000".parse().unwrap()),
+            outcome: Ok(Duration::from_millis(50)),
+        };
+        let outcome = Err(ServerError::Lost("it went".to_owned()));
+        let server = ServerReport { address: "host:5000".to_owned(), outcome, ways: vec![way] };
+        let ipv6 = Ipv6 { address: Some("2001:db8::2".parse().unwrap()), filtering };
+        Report { server: Some(server), ipv6, ..report(Mapping::Independent, Allocation::Preserving) }
+    }
+
+    #[test]
+    fn a_firewall_of_ipv6_is_told_of() {
+        for (filtering, words_of_it) in [
+            (Filtering::Unknown, "is not known"),
+            (Filtering::Independent, "no firewall"),
+            (Filtering::NotPortDependent, "if there is one"),
+            (Filtering::AddressDependent, "addresses that something was sent to"),
+            (Filtering::PortDependent, "nothing but answers"),
+        ] {
+            let said = words(&over_ipv6(filtering)).split_whitespace().collect::<Vec<_>>().join(" ");
+            let (_, said) = said.split_once("IPv6 reaches the server in 50 ms; ").expect("the line");
+            assert!(said.split(" router ").next().is_some_and(|line| line.contains(words_of_it)), "{said}");
+        }
     }
 
     #[test]
