@@ -25,6 +25,7 @@ mod quota;
 mod readers;
 mod rooms;
 mod search;
+mod shares;
 mod sql;
 mod stances;
 mod sync;
@@ -57,6 +58,7 @@ pub use invites::{Admission, Invite, Join, MAX_JOINS, MAX_LINKS, NewInvite};
 pub use outbox::{OutboxRow, State, Unsent};
 pub use quota::{DEFAULT_DISK, DISK, MAX_UNACCEPTED, MAX_UNANSWERED, MAX_UNASKED, MAX_UNASKED_COUNT};
 pub use search::{Search, Term};
+pub use shares::MAX_SHARE;
 pub use stances::{Regard, Span, Stance, Stances, Subject};
 pub use sync::Lacking;
 

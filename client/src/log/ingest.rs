@@ -82,6 +82,9 @@ pub enum Invalid {
     /// The room has had as many events as it may have.
     #[error("the room cannot change any more")]
     TooManyEvents,
+    /// The author has said as much in the room as one member may.
+    #[error("its author has said as much in the room as one member may")]
+    TooMuch,
     /// A parent belongs to another conversation.
     #[error("a parent belongs to another conversation")]
     ForeignParent,

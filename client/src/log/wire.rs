@@ -60,6 +60,8 @@ impl RefuseReason {
     pub const GRAPH: Self = Self(5);
     /// The author may not do this in the room.
     pub const NOT_ALLOWED: Self = Self(6);
+    /// The author has said as much in the room as one member may.
+    pub const TOO_MUCH: Self = Self(7);
 }
 
 impl From<&Invalid> for RefuseReason {
@@ -72,6 +74,7 @@ impl From<&Invalid> for RefuseReason {
                 Self::NOT_MEMBER
             }
             Invalid::NotAllowed | Invalid::TooManyEvents => Self::NOT_ALLOWED,
+            Invalid::TooMuch => Self::TOO_MUCH,
             Invalid::ForeignParent | Invalid::Depth { .. } => Self::GRAPH,
         }
     }
@@ -85,6 +88,7 @@ impl std::fmt::Display for RefuseReason {
             Self::SIGNATURE => f.write_str("its signature is wrong"),
             Self::NOT_MEMBER => f.write_str("somebody is not a member of the conversation"),
             Self::NOT_ALLOWED => f.write_str("its author may not do this in the room"),
+            Self::TOO_MUCH => f.write_str("its author has said as much in the room as one member may"),
             Self::GRAPH => f.write_str("its place in the conversation is wrong"),
             Self(code) => write!(f, "reason {code}"),
         }

@@ -143,8 +143,11 @@ fn cancel(conn: &Connection, me: PeerId, id: MessageId) -> Result<(), StoreError
     let count =
         "UPDATE conversations SET bytes = bytes - (SELECT length(signed) FROM messages WHERE row = ?1)
          WHERE row = (SELECT conversation FROM messages WHERE row = ?1)";
+    let share = "UPDATE shares SET bytes = bytes - (SELECT length(signed) FROM messages WHERE row = ?1)
+         WHERE (conversation, author) = (SELECT conversation, author FROM messages WHERE row = ?1)";
     for delete in [
         count,
+        share,
         "DELETE FROM outbox WHERE message = ?1",
         "DELETE FROM edges WHERE child = ?1",
         "DELETE FROM heads WHERE message = ?1",

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::conversations;
 use super::error::StoreError;
 use super::rooms;
+use super::shares;
 use super::sql::{conversation_id, int, message_id, rows, run, signed, uint};
 use super::walk::{self, Node};
 use crate::log::ingest::{Graph, Invalid, Known};
@@ -186,6 +187,7 @@ pub(super) fn insert(
         run(conn, insert, params![target.as_bytes(), row])?;
     }
     if rooms::is_room(conn, conversation)? {
+        shares::add(conn, conversation, message)?;
         rooms::place(conn, conversation, row, message)?;
     }
     Ok(row)

@@ -13,6 +13,7 @@ use super::history::{MessageRow, shown};
 use super::outbox::{self, State};
 use super::quota::Quotas;
 use super::rooms::{self, ROOM};
+use super::shares;
 use super::sql::uint;
 use super::walk;
 use crate::log::ingest::{Graph, Invalid, Outcome, ingest};
@@ -71,6 +72,9 @@ pub(super) fn compose(
     let message = Message::compose(identity, id, &heads, content, label_ms, nonce)?;
     let recipients: BTreeSet<_> = if rooms::is_room(conn, conversation)? {
         graph::admit(conn, conversation, &message)?.map_err(StoreError::NotAllowed)?;
+        if !shares::has_room(conn, conversation, &message)? {
+            return Err(StoreError::NotAllowed(Invalid::TooMuch));
+        }
         conversations::members(conn, conversation)?.into_iter().chain(removed).collect()
     } else {
         recipients.into_iter().collect()
@@ -160,6 +164,12 @@ fn take_one(
         && graph.find(message.id())?.is_none()
     {
         return postponed(quota);
+    }
+    if rooms::is_room(conn, conversation)?
+        && !shares::has_room(conn, conversation, &message)?
+        && graph.find(message.id())?.is_none()
+    {
+        return Ok(Err(Invalid::TooMuch));
     }
     let taken = ingest(&mut graph, message)?;
     let mut delivered = Vec::with_capacity(taken.delivered.len());
