@@ -1,4 +1,5 @@
 //! Messages survive absence, kills and restarts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::time::Duration;
 

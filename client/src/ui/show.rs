@@ -89,6 +89,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         }
         News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) => None,
         News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } => None,
+        News::Manner(_) | News::Typing { .. } => None,
         News::Path { change, is_shown: false } => {
             note(colour.dim(&format!("{}: now {}", names.shown(change.peer), path(change))))
         }
@@ -118,10 +119,8 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::Chosen(choice) => note(people::choice(choice, names)),
         News::Settings(settings) => note(people::settings(settings)),
         News::Whois(profile) => note(people::profile(profile, names)),
-        News::Manner(_) => None,
         News::Found { found, has_more, .. } => note(all_found(found, *has_more, names, colour)),
         News::Changed(message) => Some(colour.dim(&format!("~ {}", said(message, names, Colour::Off)))),
-        News::Typing { .. } => None,
         News::Gap { conversation, gap } => note(gap_news(&names.conversation(*conversation), *gap)),
         News::Invited { name, by, .. } => note(format!(
             "{} invites you into the room {}; /accept or /leave",

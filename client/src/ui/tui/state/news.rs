@@ -99,9 +99,9 @@ impl State {
         let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
         let line = text.replace('\n', " ");
         if is_happening(news) {
-            self.mention(line, now_ms)
+            self.mention(line, now_ms);
         } else {
-            self.tell(line, is_error, now_ms)
+            self.tell(line, is_error, now_ms);
         }
         self.panes.notes.note(now_ms, text, is_error);
     }
