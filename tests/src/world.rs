@@ -104,6 +104,17 @@ impl Home {
     }
 }
 
+/// What the server answers STUN from.
+#[derive(Debug, Clone, Copy)]
+enum Addresses {
+    /// One address.
+    One,
+    /// Two, of which one has a port for STUN alone.
+    Two,
+    /// Two, as RFC 5780 wants them.
+    Square,
+}
+
 /// The network, the server, and a directory for the clients' data.
 #[derive(Debug)]
 pub struct World {
@@ -116,7 +127,7 @@ pub struct World {
     server: Option<Server>,
     server_identity: Identity,
     server_addr: SocketAddr,
-    is_square: bool,
+    addresses: Addresses,
     homes: u8,
     seed: u64,
     /// Clients started and addresses changed so far: each gets a number of its own.
@@ -146,7 +157,7 @@ impl World {
             server: None,
             server_identity: Identity::from_seed([99; 32]),
             server_addr: SocketAddr::new(ip, SERVER_PORT),
-            is_square: false,
+            addresses: Addresses::Two,
             homes: 0,
             seed,
             counter: AtomicU64::new(0),
@@ -165,12 +176,17 @@ impl World {
         let probe = |ip: [u8; 4], port: u16| -> Arc<dyn AsyncUdpSocket> {
             self.net.bind_at(self.server_host, (ip, port).into()).expect("the server has this address")
         };
-        let mut probes = vec![probe(SERVER_IP, 5001), probe(SERVER_IP, 5002), probe(SERVER_ALT_IP, 5001)];
-        let socket = if self.is_square {
-            probes.push(probe(SERVER_ALT_IP, SERVER_PORT));
-            probe(SERVER_IP, SERVER_PORT)
-        } else {
-            self.net.bind(self.server_host, SERVER_PORT)
+        let mut probes = vec![probe(SERVER_IP, 5001), probe(SERVER_IP, 5002)];
+        let socket = match self.addresses {
+            Addresses::Square => {
+                probes.extend([probe(SERVER_ALT_IP, 5001), probe(SERVER_ALT_IP, SERVER_PORT)]);
+                probe(SERVER_IP, SERVER_PORT)
+            }
+            Addresses::Two => {
+                probes.push(probe(SERVER_ALT_IP, 5001));
+                self.net.bind(self.server_host, SERVER_PORT)
+            }
+            Addresses::One => self.net.bind(self.server_host, SERVER_PORT),
         };
         let server = Server::with_probes(&self.server_identity, Limits::default(), vec![socket], probes);
         self.server = Some(server.expect("a simulated socket works"));
@@ -178,8 +194,17 @@ impl World {
 
     /// The server is another one from now on, whose addresses are as RFC 5780 wants them.
     pub fn start_square_server(&mut self) {
+        self.restart_server(Addresses::Square);
+    }
+
+    /// The server is another one from now on, which has one address alone.
+    pub fn start_single_server(&mut self) {
+        self.restart_server(Addresses::One);
+    }
+
+    fn restart_server(&mut self, addresses: Addresses) {
         self.kill_server();
-        self.is_square = true;
+        self.addresses = addresses;
         self.start_server();
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::net::Via;
+use common::traversal::nat::Mapping;
 use tests::nat::Profile;
 use tests::world::{Access, Client, Home, World, now};
 use tokio::task::JoinSet;
@@ -152,5 +153,26 @@ async fn tries_take_turns() {
         assert_eq!(count, direct, "after {wait} s");
         let mappings = world.net.with_nat(home.nats[0], |nat| nat.mappings());
         assert!(mappings < 512, "{mappings}");
+    }
+}
+
+/// A server with one address cannot tell whether other addresses see the same. Two friends can.
+#[tokio::test(start_paused = true)]
+async fn friends_tell_what_a_server_with_one_address_cannot() {
+    let mut world = World::new(600);
+    world.start_single_server();
+    let home = world.home(&Access::Nat(Profile::eim_apdf_random()));
+    let me = world.client(&home).await;
+    let mut friends = Vec::new();
+    for known in [Mapping::OneAddress, Mapping::Independent] {
+        let home = world.home(&Access::Nat(Profile::eim_apdf_random()));
+        let friend = world.client(&home).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        me.engine.connect(friend.id()).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(via(&me, &friend).await, Via::Udp);
+        let insight = me.engine.why(friend.id()).await.insight.expect("connected");
+        assert_eq!(insight.outlook.mine.mapping, known);
+        friends.push(friend);
     }
 }

@@ -39,7 +39,8 @@ const MIN_SILENCE: Duration = Duration::from_millis(200);
 /// ... and at most. In between it is three round trips.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long each question is waited for; in a connection with a longer round trip so much longer.
-const QUICK_ASKS: [Duration; 2] = [Duration::from_millis(75), Duration::from_millis(125)];
+const QUICK_ASKS: [Duration; 3] =
+    [Duration::from_millis(75), Duration::from_millis(50), Duration::from_millis(75)];
 /// The round trip that these are made for.
 const QUICK_RTT: Duration = Duration::from_millis(50);
 /// How long one tunnel may take to open before the next is tried, in this case.
@@ -272,7 +273,7 @@ impl Keeper {
         false
     }
 
-    fn quick_asks(&self) -> [Duration; 2] {
+    fn quick_asks(&self) -> [Duration; 3] {
         let slowness = self.reached.connection.rtt().div_duration_f64(QUICK_RTT).max(1.0);
         QUICK_ASKS.map(|wait| wait.mul_f64(slowness))
     }
