@@ -8,6 +8,7 @@ mod choice;
 mod contacts;
 mod conversations;
 pub mod echo;
+mod event;
 mod introductions;
 mod invites;
 mod mesh;
@@ -23,12 +24,10 @@ pub mod why;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use common::code::{self, Code, ParseCodeError};
+use common::code::{Code, ParseCodeError};
 use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use common::names::NameError;
@@ -36,11 +35,9 @@ use quinn::AsyncUdpSocket;
 use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::log::{Content, ConversationId, MessageId};
-use crate::net::{
-    self, NameFailure, Net, PathChange, Route, ServerError, ServerTarget, Surroundings, TcpUse, Tunnels,
-};
-use crate::store::{Contact, Gap, MessageRow, Options, Regard, State, Store, StoreError};
+use crate::log::{Content, ConversationId};
+use crate::net::{self, NameFailure, Net, PathChange, ServerTarget, Surroundings, TcpUse, Tunnels};
+use crate::store::{Contact, MessageRow, Options, Regard, Store, StoreError};
 use settings::SettingError;
 
 pub use attitude::Attitude;
@@ -48,6 +45,7 @@ pub use choice::{Choice, Visibility};
 pub use conversations::{ConversationInfo, Draft, Kind, Member};
 use echo::Wish;
 pub use echo::{PingError, Pong};
+pub use event::{Event, LinkNews};
 pub use invites::{
     Goal, LINK_LIFETIME, Link, LinkError, LinkSecret, MAX_LINK_LEN, MAX_LINK_LIFETIME, MAX_LINK_USES,
     ParseLinkError, Terms, last_server, make_link, revoke_link,
@@ -93,171 +91,6 @@ pub struct Config {
     pub wall_clock: fn() -> u64,
     /// Feeds random choices that are not secrets' own.
     pub seed: u64,
-}
-
-/// What front ends learn.
-#[derive(Debug)]
-pub enum Event {
-    /// Registered with the server.
-    ServerUp {
-        /// Its key.
-        key: PeerId,
-        /// How it is reached.
-        route: Route,
-        /// The UDP endpoint at which it sees this machine, if UDP is the way.
-        observed: Option<SocketAddr>,
-    },
-    /// The connection to the server goes another way; it is the same connection.
-    ServerRerouted(Route),
-    /// No connection to the server.
-    ServerDown {
-        /// Why.
-        error: ServerError,
-        /// When it is tried again; `None` for never.
-        retry: Option<Duration>,
-    },
-    /// Waiting in the lobby for a newcomer.
-    Waiting,
-    /// The server has paired us with a newcomer, who is being connected.
-    Paired {
-        /// Who it says they are.
-        peer: PeerId,
-    },
-    /// What became of a code that was offered or claimed.
-    Code(code::News),
-    /// What became of a link, this user's or somebody else's.
-    Link(LinkNews),
-    /// Somebody goes by the name of a contact whose key was compared, but has another key.
-    Impostor {
-        /// Who.
-        peer: PeerId,
-        /// The name.
-        name: String,
-        /// The contact.
-        known: PeerId,
-    },
-    /// A peer is connected and proven.
-    Connected {
-        /// Who.
-        peer: PeerId,
-        /// The name they go by.
-        name: String,
-        /// Words that both people see and compare.
-        words: String,
-        /// Whether they were not known before.
-        is_new: bool,
-    },
-    /// A peer's packets take another path.
-    Path(PathChange),
-    /// A message became part of a conversation; it is stored durably. Own messages are reported too.
-    Message {
-        /// The message.
-        message: MessageRow,
-        /// The name of its author.
-        author: String,
-    },
-    /// What is shown of a conversation has changed: an edit, a deletion, a reaction, or the room itself.
-    Changed {
-        /// Which.
-        conversation: ConversationId,
-        /// The message that reads differently now; `None` if the room has changed.
-        message: Option<Box<MessageRow>>,
-    },
-    /// Somebody invites this user into a room.
-    Invited {
-        /// The room.
-        conversation: ConversationId,
-        /// Its name; may hold anything.
-        name: String,
-        /// Who invites.
-        by: PeerId,
-    },
-    /// For a while messages have been kept back, or their number has changed, or there are none any more.
-    Gap {
-        /// Where.
-        conversation: ConversationId,
-        /// How many.
-        gap: Gap,
-    },
-    /// Somebody is typing.
-    Typing {
-        /// Where.
-        conversation: ConversationId,
-        /// Who.
-        peer: PeerId,
-    },
-    /// A message got further towards a recipient.
-    State {
-        /// The message.
-        id: MessageId,
-        /// The recipient.
-        peer: PeerId,
-        /// How far.
-        state: State,
-    },
-    /// A peer's connection has ended.
-    Disconnected {
-        /// Whose.
-        peer: PeerId,
-        /// Why.
-        reason: String,
-    },
-    /// A peer cannot be connected now; what is written meanwhile waits.
-    Unreachable {
-        /// Who.
-        peer: PeerId,
-        /// Why.
-        reason: String,
-    },
-    /// Somebody came into the local network or left it.
-    Nearby {
-        /// Who they say they are.
-        peer: PeerId,
-        /// Whether they are there.
-        is_here: bool,
-        /// Whether they are no contact.
-        is_new: bool,
-    },
-    /// A contact came online or went.
-    Presence {
-        /// Who.
-        peer: PeerId,
-        /// Whether they are online.
-        online: bool,
-    },
-    /// The user has decided something, here or elsewhere.
-    Chosen(Choice),
-    /// Something went wrong that the user should know.
-    Error {
-        /// What, in a sentence.
-        message: String,
-    },
-}
-
-/// What becomes of links.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkNews {
-    /// This user has come by the link of `peer`.
-    Joined {
-        /// Who gave it out.
-        peer: PeerId,
-        /// The room that it led to.
-        room: Option<ConversationId>,
-    },
-    /// The link of `peer` leads nowhere.
-    Failed {
-        /// Who gave it out.
-        peer: PeerId,
-        /// Why, in a sentence.
-        reason: String,
-    },
-    /// Somebody came by a link of this user.
-    Admitted {
-        /// Who.
-        peer: PeerId,
-        /// The room that they are invited into.
-        room: Option<ConversationId>,
-    },
 }
 
 /// Why the engine cannot do something.
