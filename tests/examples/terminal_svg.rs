@@ -29,8 +29,9 @@ struct Look {
 
 impl Look {
     fn apply(&mut self, parameters: &str) {
-        for parameter in parameters.split(';') {
-            match parameter.parse().unwrap_or(0) {
+        let mut codes = parameters.split(';').map(|parameter| parameter.parse().unwrap_or(0));
+        while let Some(code) = codes.next() {
+            match code {
                 0 => *self = Self::default(),
                 1 => self.is_bold = true,
                 2 => self.is_dim = true,
@@ -38,8 +39,11 @@ impl Look {
                 22 => (self.is_bold, self.is_dim) = (false, false),
                 27 => self.is_reversed = false,
                 code @ 30..=37 => self.foreground = Some(code - 30),
+                // One of 256 colours, of which the first are the sixteen.
+                38 => self.foreground = codes.nth(1).filter(|colour| *colour < COLOURS.len()),
                 39 => self.foreground = None,
                 code @ 40..=47 => self.background = Some(code - 40),
+                48 => self.background = codes.nth(1).filter(|colour| *colour < COLOURS.len()),
                 49 => self.background = None,
                 code @ 90..=97 => self.foreground = Some(code - 82),
                 code @ 100..=107 => self.background = Some(code - 92),
