@@ -23,7 +23,7 @@ const MAX_QUEUED: usize = 1024;
 const MAX_BATCH: usize = 512;
 /// So many requests ahead are no longer what somebody types: they are indexed in their own commit.
 const MIN_GROUP: usize = 16;
-/// Messages from peers that one transaction takes: a few milliseconds' work.
+/// Messages from peers that one transaction takes if nobody comes who waits.
 const MAX_BEHIND: usize = 64;
 /// Messages that are indexed together: each time costs a piece of index that has to be merged with others later.
 const INDEXED_TOGETHER: usize = 128;
@@ -282,19 +282,25 @@ impl Task {
         Ok(())
     }
 
-    /// Indexes what the last commits left. A power cut may undo that; opening the store does it again then.
+    /// Indexes some of what the last commits left. A power cut may undo that; opening the store does it again then.
     fn index(&mut self) {
         let lazily = || {
             execute(&self.conn, "PRAGMA synchronous = NORMAL")?;
             let transaction = self.conn.unchecked_transaction()?;
-            search::catch_up(&transaction, usize::MAX)?;
-            Ok(transaction.commit()?)
+            let count = search::catch_up(&transaction, INDEXED_TOGETHER)?;
+            transaction.commit()?;
+            Ok(count)
         };
-        let done: Result<(), StoreError> = lazily();
-        if let Err(error) = done.and(execute(&self.conn, "PRAGMA synchronous = FULL")) {
-            tracing::warn!(%error, "new messages are not indexed yet");
-        }
-        self.unindexed = 0;
+        let done: Result<usize, StoreError> = lazily();
+        let restored = execute(&self.conn, "PRAGMA synchronous = FULL");
+        self.unindexed = match restored.and(done) {
+            Ok(INDEXED_TOGETHER) => self.unindexed.saturating_sub(INDEXED_TOGETHER).max(1),
+            Ok(_) => 0,
+            Err(error) => {
+                tracing::warn!(%error, "new messages are not indexed yet");
+                0
+            }
+        };
     }
 
     /// Folds the write-ahead log into the file, as far as nobody reads from it.
