@@ -43,6 +43,8 @@ const MAX_NOTES: usize = 2 * MAX_IN_FLIGHT + 2 * MAX_WANTED;
 const MAX_BACKLOG_IN_FLIGHT: usize = MAX_IN_FLIGHT / 2;
 /// How long news of a conversation's heads wait for more: what came meanwhile is told at once.
 const SUMMARY_DELAY: Duration = Duration::from_millis(300);
+/// How much longer they wait at the one with the greater key: the other's word is there before, on most ways.
+const SUMMARY_TURN: Duration = Duration::from_millis(150);
 /// How long who is asked for what is missing may send nothing before somebody else is asked. Several round trips.
 const ASK_PATIENCE: Duration = Duration::from_millis(500);
 /// Conversations of which the peer says something that are not known here and are asked for, in the life of a stream.

@@ -237,5 +237,5 @@ async fn talk(count: u8, messages: u64, len: usize) {
 
 #[tokio::test]
 async fn a_hundred_members_get_every_message_in_three_hops() {
-    talk(100, 5, 1_000).await;
+    talk(100, 5, 750).await;
 }

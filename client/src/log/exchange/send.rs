@@ -6,6 +6,7 @@ mod turns;
 pub use compare::READ_MARKS;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use common::frame::Message as _;
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 use super::syncing::Syncing;
 use super::{
     ASK_PATIENCE, ExchangeError, ExchangeEvent, MAX_BACKLOG_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES,
-    Note, PAGE, SENT_GRACE, SUMMARY_DELAY, Shared,
+    Note, PAGE, SENT_GRACE, SUMMARY_DELAY, SUMMARY_TURN, Shared,
 };
 use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Typing, Want};
 use crate::log::{ConversationId, MessageId};
@@ -120,9 +121,15 @@ impl<'a> Sender<'a> {
                 patience.set(sleep(ASK_PATIENCE));
             }
             if !was_news && self.has_news {
-                summary.set(sleep(SUMMARY_DELAY));
+                summary.set(sleep(self.summary_delay()));
             }
         }
+    }
+
+    /// How long news wait. Of two who have heard the same the one with the smaller key tells, and the other need not.
+    fn summary_delay(&self) -> Duration {
+        let exchange = self.shared.exchange;
+        if exchange.store.me() < exchange.peer { SUMMARY_DELAY } else { SUMMARY_DELAY + SUMMARY_TURN }
     }
 
     /// Whether somebody waits for somebody's word.

@@ -14,6 +14,8 @@ pub(super) const MAX_COMPARED: usize = 4096;
 pub(super) enum Answer {
     /// What is here, and so that the rest is wanted.
     Have,
+    /// The same to a peer who told before what it comes to here: it has our heads, and needs to hear no more than these.
+    Heads,
     /// That it comes to the same here: the peer knows something older of us, and waits.
     Same,
 }
@@ -103,12 +105,15 @@ impl Syncing {
         theirs: HeadsHash,
         ours: Option<HeadsHash>,
     ) -> Result<Option<Answer>, TooMany> {
+        let before = self.theirs.get(&conversation).copied();
         if !self.note_theirs(conversation, theirs, ours) {
             return Err(TooMany);
         }
+        // Who has the same need not hear so, but for one who has never heard of us, or says it once more: it waits.
+        let is_awaited = before == Some(theirs) || !self.told.contains_key(&conversation);
         Ok(if ours != Some(theirs) {
-            Some(Answer::Have)
-        } else if !self.was_told(conversation, theirs) {
+            Some(if before.is_some() && before == ours { Answer::Heads } else { Answer::Have })
+        } else if is_awaited && !self.was_told(conversation, theirs) {
             self.told.insert(conversation, theirs);
             Some(Answer::Same)
         } else {

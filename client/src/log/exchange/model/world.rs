@@ -38,6 +38,8 @@ pub(super) enum Step {
     ArriveAndCut(usize, usize),
     /// One whose streams have been quiet for a while tells the others what the room comes to.
     Tell(usize),
+    /// All has been quiet for longer, and one whose new messages wait for another's word says once more what the room comes to.
+    Remind(usize, usize),
     /// One dies, with what it has not written to its disk and what is on its way to and from it.
     Crash(usize),
     /// It comes back.
@@ -165,7 +167,16 @@ impl World {
         let is_quiet = |peer: &usize| !self.under_way().any(|(from, to)| from == *peer || to == *peer);
         let has_news = |peer: &usize| self.ends[*peer].iter().flatten().any(|end| end.has_news);
         let tellers = (0..self.disks.len()).filter(has_news).filter(is_quiet);
-        arrivals.chain(tellers.map(Step::Tell)).collect()
+        let moves: Vec<_> = arrivals.chain(tellers.map(Step::Tell)).collect();
+        if moves.is_empty() { self.reminders() } else { moves }
+    }
+
+    fn reminders(&self) -> Vec<Step> {
+        let pairs = (0..self.disks.len()).flat_map(|a| (0..self.disks.len()).map(move |b| (a, b)));
+        let waits = |(a, b): &(usize, usize)| {
+            self.ends[*a][*b].as_ref().is_some_and(|end| end.syncing.is_held_back())
+        };
+        pairs.filter(waits).map(|(a, b)| Step::Remind(a, b)).collect()
     }
 
     /// Streams on which something is on its way.
@@ -177,7 +188,7 @@ impl World {
     pub(super) fn take(&mut self, step: Step) {
         self.carry_out(step);
         if self.bounds.order != Order::Any {
-            let is_move = matches!(step, Step::Arrive(..) | Step::Tell(_));
+            let is_move = matches!(step, Step::Arrive(..) | Step::Tell(_) | Step::Remind(..));
             self.among = if self.moves().is_empty() { 0 } else { self.among + u8::from(!is_move) };
         }
     }
@@ -195,6 +206,7 @@ impl World {
                 self.carry_out(Step::Cut(from.min(to), from.max(to)));
             }
             Step::Tell(peer) => (0..self.disks.len()).for_each(|other| self.tell(peer, other)),
+            Step::Remind(from, to) => self.remind(from, to),
             Step::Crash(peer) => {
                 self.bounds.crashes -= 1;
                 self.is_up[peer] = false;
@@ -308,6 +320,13 @@ impl World {
         self.pump(from, to);
     }
 
+    fn remind(&mut self, from: usize, to: usize) {
+        let hash = self.disks[from].summary(&self.book);
+        let Some(end) = self.ends[from][to].as_mut().map(Rc::make_mut) else { return };
+        let told = end.syncing.reminders(&[(room(), hash)]);
+        self.queue(from, to).extend(told.into_iter().map(|(_, hash)| Frame::Summary(hash)));
+    }
+
     /// Everything on its way from one to another is read together.
     fn arrive(&mut self, from: usize, to: usize, heard: Heard) {
         let frames = std::mem::take(self.queue(from, to));
@@ -399,8 +418,9 @@ impl World {
         let Some(end) = self.ends[to][from].as_mut().map(Rc::make_mut) else { return };
         let answer = end.syncing.compare(room(), theirs, Some(ours)).expect("one room");
         let frame = match answer {
-            Some(Answer::Have) if self.fault == Fault::NeverAsks => return,
+            Some(Answer::Have | Answer::Heads) if self.fault == Fault::NeverAsks => return,
             Some(Answer::Have) => self.position(to),
+            Some(Answer::Heads) => Frame::Have(self.disks[to].heads(&self.book)),
             Some(Answer::Same) => Frame::Summary(theirs),
             None => return,
         };

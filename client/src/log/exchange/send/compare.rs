@@ -64,8 +64,11 @@ impl Sender<'_> {
             }
             match answer {
                 Some(Answer::Have) if self.turns.take(conversation) => self.ask(conversation, out).await?,
+                Some(Answer::Heads) if self.turns.take(conversation) => {
+                    self.ask_from_heads(conversation, ours, out).await?;
+                }
                 Some(Answer::Same) => encode(&[(conversation, hash)], out),
-                Some(Answer::Have) | None => {}
+                Some(Answer::Have | Answer::Heads) | None => {}
             }
         }
         Ok(())
@@ -103,6 +106,21 @@ impl Sender<'_> {
         out: &mut BytesMut,
     ) -> Result<(), ExchangeError> {
         let ids = self.shared.exchange.store.position(conversation).await?;
+        LogFrame::from(Have { conversation, ids }).encode(out);
+        Ok(())
+    }
+
+    /// The same to a peer who has our heads, if they still come to `ours`.
+    async fn ask_from_heads(
+        &mut self,
+        conversation: ConversationId,
+        ours: Option<HeadsHash>,
+        out: &mut BytesMut,
+    ) -> Result<(), ExchangeError> {
+        let ids = self.shared.exchange.store.heads(conversation).await?;
+        if ids.len() > MAX_IDS || Some(HeadsHash::of(ids.clone())) != ours {
+            return self.ask(conversation, out).await;
+        }
         LogFrame::from(Have { conversation, ids }).encode(out);
         Ok(())
     }
