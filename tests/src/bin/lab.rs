@@ -270,10 +270,13 @@ mod linux {
     }
 
     fn told_of_change(outcome: &change::Outcome) -> String {
-        let change::Outcome { a, b, change, gap_ms, direct_ms, failure, .. } = outcome;
+        let change::Outcome { a, b, change, gap_ms, direct_ms, late_ms, failure, .. } = outcome;
         let (gap, direct) = (time(*gap_ms), time(*direct_ms));
         let failure = failure.as_ref().map(|failure| format!("\n{failure}")).unwrap_or_default();
-        format!("{a} x {b}, {change:?} blocked: longest silence {gap}, direct over TCP {direct}{failure}")
+        format!(
+            "{a} x {b}, {change:?} blocked: longest silence {gap}, direct over TCP {direct} (the lab was \
+             {late_ms:.0} ms late){failure}"
+        )
     }
 
     fn tell_spread(change: Change, outcomes: &[change::Outcome]) {

@@ -63,6 +63,9 @@ pub struct Outcome {
     pub gap_ms: Option<f64>,
     /// From the change to the first direct packets over TCP having arrived both ways.
     pub direct_ms: Option<f64>,
+    /// How late the lab itself was at most when it wrote a line: on a machine that has too much to do the programs were no
+    /// better off.
+    pub late_ms: f64,
     /// What went wrong, if anything: a line that is missing, or not in its place.
     pub failure: Option<String>,
 }
@@ -77,8 +80,9 @@ pub fn run(a: &Access, b: &Access, change: Change, setup: &Setup) -> Result<Outc
     plan.seed = setup.seed;
     let mut scene = Scene::build(&plan)?;
     let (a, b) = (a.name.clone(), b.name.clone());
+    let seed = setup.seed;
     let mut outcome =
-        Outcome { a, b, change, seed: setup.seed, gap_ms: None, direct_ms: None, failure: None };
+        Outcome { a, b, change, seed, gap_ms: None, direct_ms: None, late_ms: 0.0, failure: None };
     let steps = attempt(&mut scene, &mut outcome);
     if sys::interrupted() {
         bail!("interrupted");
@@ -95,10 +99,11 @@ fn attempt(scene: &mut Scene, outcome: &mut Outcome) -> Result<()> {
     let over_udp = trial::wait_direct(scene, DIRECT_PATIENCE, |sort| sort == Sort::Quic, PROOF)?;
     over_udp.context("never direct before the change")?;
     let shift = SHIFT * u32::try_from(outcome.seed % 16)?;
-    let lines = write(scene, 0, BEFORE + shift)?;
+    let (lines, _) = write(scene, 0, BEFORE + shift)?;
     scene.set_udp(0, outcome.change.rule(scene))?;
     let changed = scene.router().clock().now();
-    let lines = write(scene, lines, AFTER)?;
+    let (lines, late) = write(scene, lines, AFTER)?;
+    outcome.late_ms = millis(late);
     for (home, client) in scene.clients.iter_mut().enumerate() {
         let last = line(1 - home, lines - 1);
         let is_last = |event: &Event| event.name == "message" && event.text("text") == last;
@@ -116,11 +121,12 @@ fn line(home: usize, number: usize) -> String {
     format!("{home}: {number}")
 }
 
-/// Both write a line now and then for `time`, from that number on; returns the next number.
-fn write(scene: &mut Scene, mut number: usize, time: Duration) -> Result<usize> {
+/// Both write a line now and then for `time`, from that number on; returns the next number, and how late a line was at most.
+fn write(scene: &mut Scene, mut number: usize, time: Duration) -> Result<(usize, Duration)> {
     let clock = scene.router().clock();
-    let (begun, mut count) = (clock.now(), 0);
+    let (begun, mut count, mut late) = (clock.now(), 0, Duration::ZERO);
     while clock.now() - begun < time {
+        late = late.max((clock.now() - begun).saturating_sub(LINE * count));
         for (home, client) in scene.clients.iter_mut().enumerate() {
             client.say(&line(home, number))?;
         }
@@ -128,7 +134,7 @@ fn write(scene: &mut Scene, mut number: usize, time: Duration) -> Result<usize> 
         count += 1;
         std::thread::sleep((begun + LINE * count).saturating_sub(clock.now()));
     }
-    Ok(number)
+    Ok((number, late))
 }
 
 /// The longest time between two lines that one of the two got, the second of them after `changed`; all must have come in
