@@ -34,6 +34,12 @@ pub(super) enum Edit {
     Undo,
 }
 
+impl Edit {
+    const fn kills(self) -> bool {
+        matches!(self, Self::KillToEnd | Self::KillToStart | Self::KillWordBack | Self::KillWord)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Composer {
@@ -41,6 +47,8 @@ pub(super) struct Composer {
     /// Byte offset of the cursor, between two graphemes.
     cursor: usize,
     killed: String,
+    /// The last edit cut something: the next one adds to it.
+    goes_on_killing: bool,
     undo: VecDeque<(String, usize)>,
     history: VecDeque<String>,
     /// Which entry of the history is shown, and what was being written before it was called.
@@ -102,6 +110,7 @@ impl Composer {
             return false;
         }
         self.remember();
+        self.goes_on_killing = false;
         self.text.insert_str(self.cursor, &clean);
         self.cursor += clean.len();
         true
@@ -146,6 +155,7 @@ impl Composer {
                 }
             }
         }
+        self.goes_on_killing = edit.kills();
     }
 
     /// Moves a line up or down within the text; `false` if there is none.
@@ -222,9 +232,15 @@ impl Composer {
     }
 
     fn kill(&mut self, from: usize, to: usize) {
-        if from < to {
-            self.killed = self.cut(from, to);
+        if from == to {
+            return;
         }
+        if !self.goes_on_killing {
+            self.killed.clear();
+        }
+        let at = if from < self.cursor { 0 } else { self.killed.len() };
+        let cut = self.cut(from, to);
+        self.killed.insert_str(at, &cut);
     }
 
     fn transpose(&mut self) {
@@ -299,6 +315,8 @@ mod tests {
         use Edit::*;
         assert_eq!(after("one two three", &[KillWordBack]), ("one two ".to_owned(), 8));
         assert_eq!(after("one two", &[KillWordBack, Home, Yank]), ("twoone ".to_owned(), 3));
+        assert_eq!(after("one two", &[KillWordBack, KillWordBack, Yank]), ("one two".to_owned(), 7));
+        assert_eq!(after("one two", &[KillWordBack, Left, KillWordBack, Yank]), ("one ".to_owned(), 3));
         assert_eq!(after("one two", &[WordLeft, WordLeft, KillWord]), (" two".to_owned(), 0));
         assert_eq!(after("ab\ncd", &[Home, KillToEnd]), ("ab\n".to_owned(), 3));
         assert_eq!(after("ab\ncd", &[Home, Left, KillToEnd]), ("abcd".to_owned(), 2));

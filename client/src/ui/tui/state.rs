@@ -55,6 +55,17 @@ pub(super) enum Mode {
     Reply(MessageId),
     /// Puts it in place of what this message said.
     Edit(MessageId),
+    /// Sets it as a sign beside this message.
+    React(MessageId),
+    /// Leaves it alone and takes this message back.
+    Delete(MessageId),
+}
+
+impl Mode {
+    /// Whether the text is a message of its own.
+    const fn is_of_its_own(self) -> bool {
+        matches!(self, Self::New | Self::Delete(_))
+    }
 }
 
 /// A word about something that happened.
@@ -189,6 +200,8 @@ impl State {
         let prompt = match (self.mode, self.active()) {
             (Mode::Reply(id), _) => format!("reply to {}> ", name(id)),
             (Mode::Edit(_), _) => "change> ".to_owned(),
+            (Mode::React(id), _) => format!("sign for {}> ", name(id)),
+            (Mode::Delete(_), _) => "Enter deletes it> ".to_owned(),
             (Mode::New, Some(entry)) => format!("{}> ", entry.title),
             (Mode::New, None) => "> ".to_owned(),
         };
@@ -242,7 +255,7 @@ impl State {
             return;
         }
         let draft = self.composer.take();
-        let draft = if self.mode == Mode::New { draft } else { String::new() };
+        let draft = if self.mode.is_of_its_own() { draft } else { String::new() };
         (self.mode, self.completion) = (Mode::New, None);
         let draft = self.panes.open(id, draft);
         self.composer.set(draft);

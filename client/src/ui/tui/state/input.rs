@@ -86,6 +86,9 @@ impl State {
         }
         match intent {
             Intent::Edit(edit) => {
+                if matches!(self.mode, Mode::Delete(_)) {
+                    self.mode = Mode::New;
+                }
                 self.composer.edit(edit);
                 if matches!(edit, Edit::Insert(_)) {
                     self.tell_typing(now_ms);
@@ -126,12 +129,15 @@ impl State {
         match intent {
             Intent::Edit(Edit::Insert('r')) => self.mode = Mode::Reply(id),
             Intent::Edit(Edit::Insert('e')) if is_own => self.start_edit(id),
-            Intent::Edit(Edit::Insert('d')) if is_own => self.composer.set(format!("/delete {}", short(id))),
+            Intent::Edit(Edit::Insert('d')) if is_own => self.mode = Mode::Delete(id),
             Intent::Edit(Edit::Insert('e' | 'd')) => {
                 self.tell("only what you wrote yourself can be changed or deleted".to_owned(), true, now_ms);
                 return true;
             }
-            Intent::Edit(Edit::Insert('+')) => self.composer.set(format!("/react {} ", short(id))),
+            Intent::Edit(Edit::Insert('+')) => {
+                self.mode = Mode::React(id);
+                self.composer.set(String::new());
+            }
             Intent::Line { is_up } => {
                 self.handle_travel(Intent::Select { is_up });
                 return true;
@@ -144,7 +150,7 @@ impl State {
     }
 
     fn cancel(&mut self) {
-        if std::mem::take(&mut self.mode) != Mode::New {
+        if !std::mem::take(&mut self.mode).is_of_its_own() {
             self.composer.take();
         }
         self.notice = None;
@@ -170,13 +176,17 @@ impl State {
     }
 
     fn send(&mut self, now_ms: u64) {
-        let text = self.composer.submit();
+        // In a room there is nobody whom the line is to: it goes where the screen is.
+        let to = self.active().and_then(|entry| entry.peer);
         let mode = std::mem::take(&mut self.mode);
+        if let Mode::Delete(id) = mode {
+            self.actions.push(Action::Input(Input::Line { text: format!("/delete {}", short(id)), to }));
+            return;
+        }
+        let text = self.composer.submit();
         if text.trim().is_empty() {
             return;
         }
-        // In a room there is nobody whom the line is to: it goes where the screen is.
-        let to = self.active().and_then(|entry| entry.peer);
         let is_command = text.starts_with('/') && !text.starts_with("//");
         if self.active().is_none() && !is_command {
             let message = "choose a conversation first: Ctrl+K, or /to NAME; nothing was sent";
@@ -189,6 +199,7 @@ impl State {
         let line = match mode {
             Mode::Reply(id) if !is_command => format!("/reply {} {said}", short(id)),
             Mode::Edit(id) if !is_command => format!("/edit {} {said}", short(id)),
+            Mode::React(id) if !is_command => format!("/react {} {said}", short(id)),
             _ => text,
         };
         self.actions.push(Action::Input(Input::Line { text: line, to }));

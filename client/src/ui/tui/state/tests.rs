@@ -335,8 +335,13 @@ fn messages_are_chosen_answered_and_changed_by_keys() {
     assert_eq!(inputs(&mut state), [line(&format!("/edit {} mines", short(1)))]);
     keys(&mut state, "Ctrl+Up e");
     assert!(state.notice().unwrap().is_error, "theirs cannot be changed");
-    keys(&mut state, "Ctrl+Up d Enter");
+    keys(&mut state, "Ctrl+Up + y Esc x Ctrl+Up Ctrl+Up + y Enter");
+    assert_eq!(inputs(&mut state), [line(&format!("/react {} y", short(1)))], "Esc left the first alone");
+    keys(&mut state, "n o Ctrl+Up Ctrl+Up d Esc Ctrl+Up Ctrl+Up d w Enter");
+    assert_eq!(inputs(&mut state), [line("now")], "who goes on writing deletes nothing");
+    keys(&mut state, "n o Ctrl+Up Ctrl+Up d Enter");
     assert_eq!(inputs(&mut state), [line(&format!("/delete {}", short(1)))]);
+    assert_eq!(state.composer.before(), "no");
     let mut changed = message(2, 2, NOON, "theirs, changed");
     changed.marks.edited = true;
     state.handle_news(News::Changed(Box::new(changed)), NOON);

@@ -47,8 +47,9 @@ impl State {
         self.see();
     }
 
-    /// Opens a conversation by its place in the list, from 1; 0 is this program's page.
+    /// Opens a conversation by its place in the list, from 1; 0 is this program's page. What was told before is seen.
     pub(super) fn open_number(&mut self, number: usize) {
+        self.notice = None;
         match number.checked_sub(1) {
             None => self.open(None),
             Some(at) => {

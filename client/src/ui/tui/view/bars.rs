@@ -42,7 +42,7 @@ pub(super) fn status(state: &State, area: Rect, frame: &mut Frame<'_>) {
         return;
     }
     let left = match (state.mode, state.active()) {
-        (Mode::Edit(_) | Mode::Reply(_), _) => " Esc leaves it".to_owned(),
+        (Mode::Reply(_) | Mode::Edit(_) | Mode::React(_) | Mode::Delete(_), _) => " Esc leaves it".to_owned(),
         (Mode::New, Some(entry)) => {
             format!(" {} {}{}{}", sign(entry.presence()), entry.status, kept_back(state), writers(state))
         }

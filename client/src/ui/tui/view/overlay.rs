@@ -157,9 +157,16 @@ fn jump(state: &State, at: usize, area: Rect) -> Line<'static> {
 
 fn hit(state: &State, found: &Found, area: Rect) -> Line<'static> {
     let name = state.names.shown(found.row.author);
-    let place = format!("{}  ", state.zone.date(found.row.at_ms));
-    let used = text::width(&place) + text::width(&name) + 2;
+    let date = format!("{}  ", state.zone.date(found.row.at_ms));
+    // In a direct conversation the other one speaks to this user.
+    let entry = state.entries.iter().find(|entry| entry.id == found.conversation);
+    let place = match entry.filter(|entry| entry.peer != Some(found.row.author)) {
+        Some(entry) => format!(" → {}  ", entry.title),
+        None => "  ".to_owned(),
+    };
+    let used = text::width(&date) + text::width(&name) + text::width(&place);
     let said = text::fit(&found.row.body.replace('\n', " "), usize::from(area.width).saturating_sub(used));
     let name = person(state.theme, found.row.author, name);
-    Line::from(vec![Span::styled(place, state.theme.dim()), name, Span::raw("  "), Span::raw(said)])
+    let dim = state.theme.dim();
+    Line::from(vec![Span::styled(date, dim), name, Span::styled(place, dim), Span::raw(said)])
 }
