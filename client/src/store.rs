@@ -227,7 +227,7 @@ impl Store {
         let this = self.clone();
         self.writer()?
             .write(
-                move |conn| intake::compose(conn, &identity, draft),
+                move |conn| intake::compose(conn, &identity, draft.clone()),
                 move |row: &MessageRow| {
                     this.inner.newest.send_replace(row.arrival);
                     for (recipient, _) in &row.states {
@@ -261,7 +261,7 @@ impl Store {
                     this.inner.newest.send_replace(newest);
                 }
             };
-            let take_in = move |conn: &Connection| intake::take_in(conn, me, bearer, piece, received_ms);
+            let take_in = move |conn: &Connection| intake::take_in(conn, me, bearer, &piece, received_ms);
             answers.push(writer.enqueue(PIECE, take_in, announce).await?);
         }
         let mut results = Vec::new();
@@ -526,7 +526,7 @@ impl Store {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer()?.write(work, |_| ()).await
     }

@@ -80,11 +80,11 @@ pub(super) fn restore(
     conn: &Connection,
     me: PeerId,
     restored: &Restore,
-    checked: Checked,
+    checked: &Checked,
 ) -> Result<Outcome, StoreError> {
-    let message = match checked.message {
-        Ok(message) => message,
-        Err(invalid) => return Ok(Outcome::Invalid(invalid)),
+    let message = match &checked.message {
+        Ok(message) => message.clone(),
+        Err(invalid) => return Ok(Outcome::Invalid(invalid.clone())),
     };
     let other = restored.members.iter().copied().find(|member| *member != me).unwrap_or(me);
     let Some(conversation) = intake::find_or_make(conn, me, other, &message)? else {
@@ -152,7 +152,7 @@ impl Store {
         let recipients: BTreeSet<PeerId> =
             messages.iter().flat_map(|restored| &restored.states).map(|(peer, _)| *peer).collect();
         let work = move |conn: &Connection| {
-            let each = messages.iter().zip(checked);
+            let each = messages.iter().zip(&checked);
             let outcomes = each
                 .map(|(restored, checked)| restore(conn, me, restored, checked))
                 .collect::<Result<_, _>>()?;

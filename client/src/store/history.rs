@@ -82,7 +82,8 @@ pub(super) const VISIBLE: &str = "NOT EXISTS (SELECT 1 FROM shadows s JOIN remov
 /// Holds for messages `m` that are not shown by themselves but in what they change.
 const CHANGE: &str = "m.kind BETWEEN 2 AND 4";
 /// What [`Raw::read`] reads.
-pub(super) const COLUMNS: &str = "m.row, m.author, m.received_ms, m.signed";
+pub(super) const COLUMNS: &str = "m.row, m.author, m.received_ms, m.signed,
+    EXISTS (SELECT 1 FROM changes c WHERE c.target = m.id)";
 
 /// A message as it lies in the database.
 pub(super) struct Raw {
@@ -90,6 +91,7 @@ pub(super) struct Raw {
     author: PeerId,
     received_ms: u64,
     bytes: Vec<u8>,
+    is_changed: bool,
 }
 
 impl Raw {
@@ -99,6 +101,7 @@ impl Raw {
             author: peer(row, 1)?,
             received_ms: uint(row.get(2)?),
             bytes: row.get(3)?,
+            is_changed: row.get(4)?,
         })
     }
 
@@ -112,7 +115,9 @@ impl Raw {
         let own = self.author == me;
         let states = if own { outbox::states(conn, self.row)? } else { Vec::new() };
         let mut row = shown(message, uint(self.row), self.received_ms, own, states);
-        changes::apply(conn, &mut row)?;
+        if self.is_changed {
+            changes::apply(conn, &mut row)?;
+        }
         if !own {
             row.regard = stances::regard(conn, row.author, row.conversation)?;
         }

@@ -117,16 +117,17 @@ pub(super) fn take_in(
     conn: &Connection,
     me: PeerId,
     bearer: PeerId,
-    messages: Vec<Checked>,
+    messages: &[Checked],
     received_ms: u64,
 ) -> Result<Vec<Ingested>, StoreError> {
     let mut results = Vec::with_capacity(messages.len());
     let mut quotas = Quotas::new(conn, me)?;
     for Checked { id, message } in messages {
+        let id = *id;
         let conversation = message.as_ref().ok().map(|message| message.message().conversation);
         let taken = match message {
-            Ok(message) => take_one(conn, me, bearer, message, received_ms, &mut quotas)?,
-            Err(invalid) => Err(invalid),
+            Ok(message) => take_one(conn, me, bearer, message.clone(), received_ms, &mut quotas)?,
+            Err(invalid) => Err(invalid.clone()),
         };
         results.push(match taken {
             Ok((outcome, delivered)) => Ingested { id, conversation, outcome, delivered },

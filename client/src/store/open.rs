@@ -129,6 +129,8 @@ fn set_up(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What a savepoint needs for going back would be written to a file of its own.
+    conn.pragma_update(None, "temp_store", "memory")?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     stable_plans(conn)?;
     Ok(())

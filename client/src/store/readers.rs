@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::error::StoreError;
 use super::open::{BUSY_TIMEOUT, stable_plans};
+use super::sql::execute;
 
 /// Connections that read at the same time; more readers wait.
 const MAX_READERS: usize = 4;
@@ -40,8 +41,8 @@ impl Readers {
         let task = spawn_blocking(move || {
             let idle = this.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = idle.map_or_else(|| connect(&this.path), Ok)?;
-            let result = query(&conn);
-            if !this.permits.is_closed() {
+            let result = at_one_moment(&conn, query);
+            if conn.is_autocommit() && !this.permits.is_closed() {
                 this.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             }
             drop(permit);
@@ -58,6 +59,20 @@ impl Readers {
         drop(all);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// Runs `query` inside a transaction: all of its statements see the same state, and the locks are taken once.
+fn at_one_moment<T>(
+    conn: &Connection,
+    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    execute(conn, "BEGIN")?;
+    let result = query(conn);
+    // After some errors there is no transaction any more.
+    if !conn.is_autocommit() {
+        execute(conn, "COMMIT")?;
+    }
+    result
 }
 
 /// Opens a reading connection.

@@ -6,6 +6,7 @@
 
 use common::identity::PeerId;
 use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use super::Store;
 use super::changes;
@@ -23,7 +24,9 @@ const LEVEL_BITS: u32 = 5;
 /// The last day that has its own mark, in the year 2059; later ones share it.
 const MAX_DAY: u64 = (1 << (LEVELS * LEVEL_BITS)) - 1;
 /// Messages that are indexed in one transaction when an older database is brought up to date.
-const MAX_BATCH: usize = 20_000;
+const MAX_BATCH: usize = 2048;
+/// Messages that one statement indexes.
+const TOGETHER: usize = 512;
 
 /// Words that must all be in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,51 +150,78 @@ fn cover(first: u64, last: u64) -> Vec<String> {
 
 /// Indexes the messages that were delivered since the last call; at most `max`. Returns how many.
 ///
-/// This is done once for a whole transaction, before its commit: FTS5 writes out what it has at every savepoint, and
-/// would write a piece for each message.
+/// This is done once for a whole transaction, before its commit, and many messages at a time: FTS5 writes out what it has
+/// at every savepoint and for every statement, and would write a piece for each message.
 pub(super) fn catch_up(conn: &Connection, max: usize) -> Result<usize, StoreError> {
+    let mut query = conn.prepare_cached("SELECT row FROM search_progress")?;
+    let done: i64 = query.query_row([], |row| row.get(0))?;
     let query = conn.prepare_cached(
-        "SELECT m.row, m.signed FROM messages m WHERE m.row > (SELECT row FROM search_progress)
-         ORDER BY m.row LIMIT ?1",
+        "SELECT m.row, m.signed, EXISTS (SELECT 1 FROM changes c WHERE c.target = m.id) FROM messages m
+         WHERE m.row > ?1 ORDER BY m.row LIMIT ?2",
     )?;
-    let new: Vec<(i64, Vec<u8>)> = rows(query, params![limit(max)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let Some(&(last, _)) = new.last() else { return Ok(0) };
-    let count = new.len();
-    for (row, bytes) in new {
+    let new: Vec<(i64, Vec<u8>, bool)> =
+        rows(query, params![done, limit(max)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some(&(last, ..)) = new.last() else { return Ok(0) };
+    let mut entries = Vec::with_capacity(new.len());
+    for (row, bytes, is_changed) in new {
         let message = signed(bytes)?;
         if let Content::Edit { target, .. } | Content::Delete { target } = message.message().content {
-            index_again(conn, target, row)?;
+            index_again(conn, target, done)?;
         }
-        insert(conn, row, message)?;
+        entries.push(Entry::new(conn, row, message, is_changed)?);
     }
+    insert(conn, &entries)?;
     run(conn, "UPDATE search_progress SET row = ?1", params![last])?;
-    Ok(count)
+    Ok(entries.len())
 }
 
-/// Indexes a message as its author's edits have left it.
-fn insert(conn: &Connection, row: i64, message: SignedMessage) -> Result<(), StoreError> {
-    let content = message.message();
-    let mut marks = vec![author_mark(content.author), conversation_mark(content.conversation)];
-    marks.extend(day_marks((content.label_ms / DAY_MS).min(MAX_DAY)));
-    let mut shown = history::shown(message, 0, 0, false, Vec::new());
-    changes::apply(conn, &mut shown)?;
-    let text = shown.content.as_text().filter(|_| !shown.marks.deleted).unwrap_or_default();
-    run(
-        conn,
-        "INSERT INTO search (rowid, body, marks) VALUES (?1, ?2, ?3)",
-        params![row, text, marks.join(" ")],
-    )?;
+/// What the index has of a message.
+#[derive(Serialize)]
+struct Entry {
+    row: i64,
+    text: String,
+    marks: String,
+}
+
+impl Entry {
+    /// A message as its author's edits have left it.
+    fn new(
+        conn: &Connection,
+        row: i64,
+        message: SignedMessage,
+        is_changed: bool,
+    ) -> Result<Self, StoreError> {
+        let content = message.message();
+        let mut marks = vec![author_mark(content.author), conversation_mark(content.conversation)];
+        marks.extend(day_marks((content.label_ms / DAY_MS).min(MAX_DAY)));
+        let mut shown = history::shown(message, 0, 0, false, Vec::new());
+        if is_changed {
+            changes::apply(conn, &mut shown)?;
+        }
+        let text = shown.content.as_text().filter(|_| !shown.marks.deleted).unwrap_or_default();
+        Ok(Self { row, text: text.replace('\0', " "), marks: marks.join(" ") })
+    }
+}
+
+/// Puts entries into the index.
+fn insert(conn: &Connection, entries: &[Entry]) -> Result<(), StoreError> {
+    for some in entries.chunks(TOGETHER) {
+        let some = serde_json::to_string(some).map_err(|error| StoreError::Io(error.to_string()))?;
+        let insert = "INSERT INTO search (rowid, body, marks)
+             SELECT value ->> 'row', value ->> 'text', value ->> 'marks' FROM json_each(?1)";
+        run(conn, insert, params![some])?;
+    }
     Ok(())
 }
 
-/// Indexes the message `target` anew, if it was indexed before the change that is in `row`.
-fn index_again(conn: &Connection, target: MessageId, row: i64) -> Result<(), StoreError> {
-    let query = conn.prepare_cached("SELECT row, signed FROM messages WHERE id = ?1 AND row < ?2")?;
+/// Indexes the message `target` anew, if it is among those up to the row `done`, which were indexed before.
+fn index_again(conn: &Connection, target: MessageId, done: i64) -> Result<(), StoreError> {
+    let query = conn.prepare_cached("SELECT row, signed FROM messages WHERE id = ?1 AND row <= ?2")?;
     let found: Vec<(i64, Vec<u8>)> =
-        rows(query, params![target.as_bytes(), row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows(query, params![target.as_bytes(), done], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (row, bytes) in found {
         run(conn, "DELETE FROM search WHERE rowid = ?1", params![row])?;
-        insert(conn, row, signed(bytes)?)?;
+        insert(conn, &[Entry::new(conn, row, signed(bytes)?, true)?])?;
     }
     Ok(())
 }

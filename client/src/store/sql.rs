@@ -50,6 +50,12 @@ pub(super) fn rows<T>(
     Ok(statement.query_map(params, row)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Runs a statement without parameters.
+pub(super) fn execute(conn: &Connection, sql: &str) -> Result<(), StoreError> {
+    conn.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
 /// Runs a statement that returns nothing; says how many rows it changed.
 pub(super) fn run(conn: &Connection, sql: &str, params: impl Params) -> Result<usize, StoreError> {
     Ok(conn.prepare_cached(sql)?.execute(params)?)

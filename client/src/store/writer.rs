@@ -1,8 +1,8 @@
 //! The one connection that writes, and the group commit in front of it.
 //!
 //! Requests queue in two bounded channels: those for which a user waits go ahead of those that come from peers. One task
-//! takes what is there, runs it in one transaction on the blocking pool, commits once, and only then answers. Each request
-//! has its own savepoint: one that fails leaves its neighbours alone. A backlog that comes in is committed in pieces, and
+//! takes what is there, runs it in one transaction on the blocking pool, commits once, and only then answers. A request that
+//! fails leaves its neighbours alone: they are run again without it. A backlog that comes in is committed in pieces, and
 //! what need not be in a commit is done between two, so that whoever types waits for one of these and not for the whole.
 
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::error::StoreError;
 use super::fault::{Faults, Point};
 use super::search;
+use super::sql::execute;
 
 /// Requests that may queue in each channel; whoever asks then waits.
 const MAX_QUEUED: usize = 1024;
@@ -35,7 +36,7 @@ const FOLDED_TOGETHER: usize = 512;
 
 /// A request to the writer.
 trait Job: Send {
-    /// Works inside the transaction. An error undoes this request alone.
+    /// Works inside the transaction; once more if it was rolled back.
     fn work(&mut self, conn: &Connection) -> Result<(), StoreError>;
 
     /// Answers, after the commit or instead of it.
@@ -62,7 +63,7 @@ struct Piece {
 }
 
 struct Request<W, A, T> {
-    work: Option<W>,
+    work: W,
     after: A,
     done: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -70,13 +71,12 @@ struct Request<W, A, T> {
 
 impl<W, A, T> Job for Request<W, A, T>
 where
-    W: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    W: FnMut(&Connection) -> Result<T, StoreError> + Send,
     A: FnOnce(&T) + Send,
     T: Send,
 {
     fn work(&mut self, conn: &Connection) -> Result<(), StoreError> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        let done = work(conn);
+        let done = (self.work)(conn);
         let result = done.as_ref().map(|_| ()).map_err(Clone::clone);
         self.done = Some(done);
         result
@@ -116,11 +116,11 @@ impl Writer {
     }
 
     /// Runs `work` inside a transaction, ahead of what comes from peers, and returns after its commit; `after` runs once
-    /// committed, even if the caller is gone by then.
+    /// committed, even if the caller is gone by then. What `work` does is undone and done again if a neighbour fails.
     pub(super) async fn write<T, W, A>(&self, work: W, after: A) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         let (job, answer) = request(work, after);
@@ -138,7 +138,7 @@ impl Writer {
     ) -> Result<Answer<T>, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         let (job, answer) = request(work, after);
@@ -159,11 +159,11 @@ pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 fn request<T, W, A>(work: W, after: A) -> (Box<dyn Job>, Answer<T>)
 where
     T: Send + 'static,
-    W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     A: FnOnce(&T) + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Request { work: Some(work), after, done: None, reply }), answer)
+    (Box::new(Request { work, after, done: None, reply }), answer)
 }
 
 /// What the writer works with.
@@ -249,9 +249,8 @@ impl Task {
         let is_group = jobs.len() >= MIN_GROUP;
         self.reach(Point::Begin)?;
         let mut outcome = execute(&self.conn, "BEGIN IMMEDIATE");
-        for job in &mut jobs {
-            outcome = outcome.and_then(|()| guarded(&self.conn, job.as_mut()));
-            self.reach(Point::Work)?;
+        if outcome.is_ok() && !self.together(&mut jobs)? {
+            outcome = self.each(&mut jobs)?;
         }
         let mut messages = 0;
         while messages == 0 || (messages < room && self.ahead.is_empty()) {
@@ -280,6 +279,31 @@ impl Task {
             job.answer(outcome.clone());
         }
         Ok(())
+    }
+
+    /// Runs requests without savepoints, which cost as much as the requests. `false` if one failed that had changed
+    /// something.
+    fn together(&self, jobs: &mut [Box<dyn Job>]) -> Result<bool, Died> {
+        for job in jobs {
+            let before = self.conn.total_changes();
+            let worked = job.work(&self.conn);
+            self.reach(Point::Work)?;
+            if worked.is_err() && (self.conn.is_autocommit() || self.conn.total_changes() != before) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Begins anew and runs each request inside a savepoint.
+    fn each(&self, jobs: &mut [Box<dyn Job>]) -> Result<Result<(), StoreError>, Died> {
+        let undone = if self.conn.is_autocommit() { Ok(()) } else { execute(&self.conn, "ROLLBACK") };
+        let mut outcome = undone.and_then(|()| execute(&self.conn, "BEGIN IMMEDIATE"));
+        for job in jobs {
+            outcome = outcome.and_then(|()| guarded(&self.conn, job.as_mut()));
+            self.reach(Point::Work)?;
+        }
+        Ok(outcome)
     }
 
     /// Indexes some of what the last commits left. A power cut may undo that; opening the store does it again then.
@@ -331,9 +355,4 @@ fn guarded(conn: &Connection, job: &mut dyn Job) -> Result<(), StoreError> {
         execute(conn, "ROLLBACK TO job")?;
     }
     execute(conn, "RELEASE job")
-}
-
-fn execute(conn: &Connection, sql: &str) -> Result<(), StoreError> {
-    conn.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }
