@@ -254,17 +254,17 @@ impl Echo {
 }
 
 /// A file of pages that are written one after the other and over again, as a write-ahead log's are.
-struct Disk {
+pub(super) struct Disk {
     file: Arc<File>,
     page: u64,
 }
 
 impl Disk {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         Ok(Self { file: Arc::new(File::create(path)?), page: 0 })
     }
 
-    async fn write(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn write(&mut self) -> anyhow::Result<()> {
         let (file, page) = (Arc::clone(&self.file), self.page);
         self.page = (page + 1) % WAL_PAGES;
         let write = move || {
