@@ -28,6 +28,6 @@ impl Store {
     /// [`StoreError`]; the file is of no use then.
     pub async fn back_up(&self, target: &Path) -> Result<u64, StoreError> {
         let target = target.to_owned();
-        self.read(move |conn| copy(conn, &target)).await
+        self.inner.readers.lend(move |conn| copy(conn, &target)).await
     }
 }

@@ -30,18 +30,28 @@ impl Readers {
         Self { path: path.to_owned(), permits, idle: Arc::default() }
     }
 
-    /// Runs `query` on a reading connection; it sees everything that was committed before.
+    /// Runs `query` on a reading connection: all of its statements see the same state, with everything that was committed
+    /// before.
     pub(super) async fn read<T, Q>(&self, query: Q) -> Result<T, StoreError>
     where
         T: Send + 'static,
         Q: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.lend(|conn| at_one_moment(conn, query)).await
+    }
+
+    /// Lends a reading connection to `work`.
+    pub(super) async fn lend<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let this = self.clone();
         let task = spawn_blocking(move || {
             let idle = this.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = idle.map_or_else(|| connect(&this.path), Ok)?;
-            let result = at_one_moment(&conn, query);
+            let result = work(&conn);
             if conn.is_autocommit() && !this.permits.is_closed() {
                 this.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             }
@@ -61,7 +71,7 @@ impl Readers {
     }
 }
 
-/// Runs `query` inside a transaction: all of its statements see the same state, and the locks are taken once.
+/// Runs `query` inside a transaction, for which the locks are taken once.
 fn at_one_moment<T>(
     conn: &Connection,
     query: impl FnOnce(&Connection) -> Result<T, StoreError>,

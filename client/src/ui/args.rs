@@ -29,7 +29,7 @@ Examples:
   client --server example.org:5000#KEY         the same, sure of the server from the first time on
   client                                       be the server yourself; prints the line for the other machine
   echo hello | client --server example.org:5000
-  client history --peer anna --limit 20
+  client history anna --limit 20
   client send anna 'I am late'
   client search river boat from:anna after:2w
   client netcheck --server example.org:5000    what this network lets pass

@@ -95,11 +95,15 @@ pub(in crate::ui) struct Send {
 /// Options of `client history`.
 #[derive(Debug, clap::Args)]
 pub(in crate::ui) struct History {
-    /// With whom: a name, or a key or its beginning [default: everybody]
+    /// With whom or in which room: a name, a key or its beginning, or the id of a conversation [default: everywhere]
+    #[arg(value_name = "WHO", conflicts_with_all = ["peer", "room"])]
+    pub(in crate::ui) conversation: Option<String>,
+
+    /// With whom: a name, or a key or its beginning
     #[arg(long, value_name = "P")]
     pub(in crate::ui) peer: Option<String>,
 
-    /// In which room: its name or the beginning of it, or its id [default: everywhere]
+    /// In which room: its name or the beginning of it, or its id
     #[arg(long, value_name = "ROOM", conflicts_with = "peer")]
     pub(in crate::ui) room: Option<String>,
 

@@ -24,7 +24,7 @@ pub(super) async fn print(is_json: bool, options: &History, dir: &DataDir) -> Re
         if options.blocked {
             search::open(&mut rows);
         }
-        let is_one = options.peer.is_some() || options.room.is_some();
+        let is_one = options.conversation.is_some() || options.peer.is_some() || options.room.is_some();
         let title = (!is_one).then(|| title(&conversation, store.me(), &names));
         let lines = if is_json { as_json(&rows) } else { as_lines(title, &rows, &names, colour) };
         if !super::print(lines) {
@@ -45,6 +45,7 @@ fn select(
 ) -> Result<Vec<Conversation>, Fatal> {
     let unclear = |error: NameError| Fatal::with(Exit::Unclear)(&error);
     let wanted = match options {
+        History { conversation: Some(text), .. } => super::conversation(text, &all, names, me)?,
         // Somebody who is no contact by the whole key.
         History { peer: Some(text), .. } => {
             let peer = text.parse().or_else(|_| names.find(text)).map_err(unclear)?;
