@@ -215,7 +215,8 @@ impl<'a> Run<'a> {
         let confirmed: Vec<_> = self.residents.iter().flat_map(|other| other.confirmed_by(id)).collect();
         self.residents[who].start(&self.world, self.verbose).await;
         let kept = self.residents[who].stored(&confirmed, self.room).await?;
-        if kept < confirmed.len() {
+        let unknown: usize = self.residents.iter().map(|other| other.unknown_signs).sum();
+        if kept + unknown < confirmed.len() {
             let lost = confirmed.len() - kept;
             return Err(format!(
                 "home {who} has lost {lost} messages that it had confirmed before it was killed"

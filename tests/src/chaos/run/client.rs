@@ -60,6 +60,8 @@ pub(crate) struct Resident {
     pub(crate) said: Vec<Said>,
     /// Signs that were set: they show in other messages only.
     signs: BTreeSet<MessageId>,
+    /// How many more there may be: the program died while they were made.
+    pub(super) unknown_signs: usize,
     pub(crate) runs: usize,
     pub(crate) diary: Arc<Mutex<Diary>>,
     running: Option<Running>,
@@ -82,6 +84,7 @@ impl Resident {
             home,
             said: Vec::new(),
             signs: BTreeSet::new(),
+            unknown_signs: 0,
             runs: 0,
             diary: Arc::default(),
             running: None,
@@ -170,7 +173,10 @@ impl Resident {
         let (Some(running), Some(room)) = (&self.running, room) else { return };
         let Some(last) = self.history(room).await.ok().and_then(|mut rows| rows.pop()) else { return };
         let set = running.client.engine.react(room, last.id(), "+", Reaction::Add).await;
-        self.signs.extend(set.map(|row| row.id()));
+        match set {
+            Ok(row) => drop(self.signs.insert(row.id())),
+            Err(_) => self.unknown_signs += 1,
+        }
     }
 
     /// Writes one message, if the client is running.
