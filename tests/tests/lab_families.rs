@@ -16,7 +16,7 @@ use tests::lab::access::{Access, Families};
 use tests::lab::app::App;
 use tests::lab::scene::{End, Plan, Scene};
 use tests::lab::tap::Sort;
-use tests::lab::trial;
+use tests::lab::trial::{self, Setup};
 
 /// What the server is called, and the hosts file that knows it.
 const SERVER: &str = "rendezvous.test:5000";
@@ -26,15 +26,14 @@ const MAX_DELAY_MS: f64 = 250.0 + 400.0;
 /// How long the two may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Homes with a common NAT, of which the first has IPv6 besides; or none if the lab cannot run.
+/// Where the programs are, if the lab can run.
+fn binaries() -> Option<PathBuf> {
+    support::binaries().map_err(|reason| println!("skipped: {reason}")).ok()
+}
+
+/// Homes with a common NAT, of which the first has IPv6 besides.
 fn scene(homes: usize) -> Option<(Scene, PathBuf)> {
-    let bin_dir = match support::binaries() {
-        Ok(dir) => dir,
-        Err(reason) => {
-            println!("skipped: {reason}");
-            return None;
-        }
-    };
+    let bin_dir = binaries()?;
     let common = Access::by_name("eim_apdf_random").unwrap();
     let mut homes = vec![common; homes];
     homes[0].families = Families::Both;
@@ -115,4 +114,25 @@ fn who_has_both_families_is_reached_by_who_has_ipv4_alone() {
     trial::both_connected(&mut scene).unwrap();
     let direct = trial::wait_direct(&scene, PATIENCE, Sort::is_quic, 1).unwrap();
     assert!(direct.is_some(), "{}", scene.explain());
+}
+
+/// Two newcomers with IPv6 alone meet through firewalls that let in nothing but answers.
+#[test]
+fn ipv6_alone_is_enough() {
+    let Some(bin_dir) = binaries() else { return };
+    let setup = Setup { bin_dir, seed: 1, pcap: None };
+    let alone = Access::by_name("ipv6").unwrap();
+    let outcome = trial::run(&alone, &alone, &setup).unwrap();
+    assert_eq!((outcome.failure.as_deref(), outcome.chat_direct), (None, true), "{outcome:?}");
+}
+
+/// Who has no family in common talks through the server, which has both.
+#[test]
+fn ipv6_alone_and_ipv4_alone_talk_over_the_relay() {
+    let Some(bin_dir) = binaries() else { return };
+    let setup = Setup { bin_dir, seed: 1, pcap: None };
+    let [v6, v4] = ["ipv6", "eim_apdf_random"].map(|name| Access::by_name(name).unwrap());
+    let outcome = trial::run(&v6, &v4, &setup).unwrap();
+    assert_eq!((outcome.failure.as_deref(), outcome.direct_ms), (None, None), "{outcome:?}");
+    assert!(outcome.chat_ms.is_some(), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! What kind of NAT this machine is behind, judged from what STUN servers and peers see of its sockets (RFC 4787 §4,
+//! What kind of NAT this machine is behind, judged from what STUN servers see of its sockets (RFC 4787 §4,
 //! RFC 5780 §4.3).
 //!
 //! [`classify`] is a pure function of [`Sample`]s. It tells the two things that decide how to get through: on what a
