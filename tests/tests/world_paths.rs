@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use client::engine::Event;
 use client::net::{PathChange, Via};
 use tests::nat::Profile;
-use tests::world::{Access, Client, Home, World};
+use tests::world::{Access, Client, Home, PEER_RTT, SERVER_RTT, World, now};
 
 async fn two(world: &mut World, a: &Access, b: &Access) -> ([Home; 2], [Client; 2]) {
     let homes = [world.home(a), world.home(b)];
@@ -187,8 +188,14 @@ async fn a_mapped_port_makes_hard_nats_direct() {
         homes[0].maps_ports = is_mapped;
         let mut alice = world.client(&homes[0]).await;
         let mut bob = world.client(&homes[1]).await;
-        alice.wait_connected().await;
-        bob.wait_connected().await;
+        bob.wait("the server", |event| matches!(event, Event::ServerUp { .. }).then_some(())).await;
+        let met = now();
+        if is_mapped {
+            alice.wait_direct().await;
+            bob.wait_direct().await;
+            let took = now() - met;
+            assert!(took <= (SERVER_RTT + PEER_RTT).mul_f64(1.15), "{took:?}");
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let expected = if is_mapped { Via::Udp } else { Via::Relay };
         assert_eq!(via(&alice, &bob).await, expected);
