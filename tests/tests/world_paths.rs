@@ -158,14 +158,14 @@ async fn a_conversation_moves_into_another_network_at_once() {
         say(&alice, &mut bob, "here").await;
         say(&bob, &mut alice, "here").await;
         let before = world.net.delivered(homes[1].host, homes[0].host).packets;
-        let moved = tests::world::now();
+        let moved = now();
         world.move_into(&homes[0], &other);
         alice.network.send_replace(());
         alice.engine.send(bob.id(), "there").await.expect("a message is stored");
         bob.engine.send(alice.id(), "where?").await.expect("a message is stored");
         assert_eq!(bob.wait_text().await, "there");
         assert_eq!(alice.wait_text().await, "where?");
-        let silence = tests::world::now() - moved;
+        let silence = now() - moved;
         assert!(silence < Duration::from_millis(700), "round {round}: {silence:?} of silence");
         tokio::time::sleep(Duration::from_millis(1_500).saturating_sub(silence)).await;
         assert!(
