@@ -92,6 +92,18 @@ fn a_nat_that_remembers_whom_it_refused_costs_no_second_try() {
     assert!(counter.packets(100) <= 60, "{}", counter.packets(100));
 }
 
+/// Linux connection tracking on one side or on both: whoever sends first, some later try gets through.
+#[test]
+fn a_nat_that_remembers_whom_it_refused_meets_easy_ones_and_its_like() {
+    let linux = Front::quiet(Profile::linux());
+    for other in
+        [Front::public(), Front::quiet(Profile::full_cone()), easy(), Front::quiet(Profile::cgnat()), linux]
+    {
+        let runs = both_ways(linux, other, 100);
+        assert!(runs.share() >= 99 && runs.time(95) <= ms(1500), "{} {:?}", runs.share(), runs.time(95));
+    }
+}
+
 #[test]
 fn a_block_is_learned_and_guessed_in() {
     let runs = both_ways(easy(), Front::quiet(Profile::symmetric_block(2048)), 200);

@@ -25,3 +25,10 @@ async fn on_both_sides() {
 async fn behind_a_carrier() {
     assert_unnoticed([&mortal(Profile::cgnat()), &Access::Public]).await;
 }
+
+/// The path has a mapping of its own from the beginning, hardly younger than that to the server.
+#[tokio::test(start_paused = true)]
+async fn of_a_counter() {
+    let counter = mortal(Profile::symmetric_sequential());
+    assert_unnoticed([&counter, &Access::Nat(Profile::eim_apdf_random())]).await;
+}

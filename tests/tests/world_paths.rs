@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use client::engine::Event;
 use client::net::{PathChange, Via};
 use tests::nat::Profile;
-use tests::world::{Access, Client, Home, World};
+use tests::world::{Access, Client, Home, PEER_RTT, SERVER_RTT, World, now};
 
 async fn two(world: &mut World, a: &Access, b: &Access) -> ([Home; 2], [Client; 2]) {
     let homes = [world.home(a), world.home(b)];
@@ -157,14 +158,14 @@ async fn a_conversation_moves_into_another_network_at_once() {
         say(&alice, &mut bob, "here").await;
         say(&bob, &mut alice, "here").await;
         let before = world.net.delivered(homes[1].host, homes[0].host).packets;
-        let moved = tests::world::now();
+        let moved = now();
         world.move_into(&homes[0], &other);
         alice.network.send_replace(());
         alice.engine.send(bob.id(), "there").await.expect("a message is stored");
         bob.engine.send(alice.id(), "where?").await.expect("a message is stored");
         assert_eq!(bob.wait_text().await, "there");
         assert_eq!(alice.wait_text().await, "where?");
-        let silence = tests::world::now() - moved;
+        let silence = now() - moved;
         assert!(silence < Duration::from_millis(700), "round {round}: {silence:?} of silence");
         tokio::time::sleep(Duration::from_millis(1_500).saturating_sub(silence)).await;
         assert!(
@@ -174,6 +175,16 @@ async fn a_conversation_moves_into_another_network_at_once() {
         assert_eq!(via(&alice, &bob).await, Via::Udp);
         assert_eq!(via(&bob, &alice).await, Via::Udp);
         tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+async fn assert_direct_packets_within(world: &World, homes: &[Home; 2], time: Duration) {
+    world.net.reset_counters();
+    let begun = now();
+    let passed = |from: &Home, to: &Home| world.net.delivered(from.host, to.host).packets > 0;
+    while !(passed(&homes[0], &homes[1]) && passed(&homes[1], &homes[0])) {
+        assert!(now() - begun <= time, "not both ways after {:?}", now() - begun);
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -187,6 +198,10 @@ async fn a_mapped_port_makes_hard_nats_direct() {
         homes[0].maps_ports = is_mapped;
         let mut alice = world.client(&homes[0]).await;
         let mut bob = world.client(&homes[1]).await;
+        bob.wait("the server", |event| matches!(event, Event::ServerUp { .. }).then_some(())).await;
+        if is_mapped {
+            assert_direct_packets_within(&world, &homes, (SERVER_RTT + PEER_RTT).mul_f64(1.15)).await;
+        }
         alice.wait_connected().await;
         bob.wait_connected().await;
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -69,14 +69,21 @@ const ELSEWHERE: [SocketAddr; 2] = [
 /// The addresses from which this machine reaches the outside, of IPv4 and of IPv6.
 #[must_use]
 pub fn way_out() -> [Option<IpAddr>; 2] {
-    ELSEWHERE.map(|elsewhere| {
-        let any =
-            if elsewhere.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-        socket.connect(elsewhere).ok()?;
-        let ip = socket.local_addr().ok()?.ip();
-        (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
-    })
+    ELSEWHERE
+        .map(|elsewhere| source_towards(elsewhere).filter(|ip| !ip.is_unspecified() && !ip.is_loopback()))
+}
+
+/// Whether the routing table has a way to `to`.
+pub(super) fn has_route(to: SocketAddr) -> bool {
+    source_towards(to).is_some()
+}
+
+/// The address from which this machine would send to `to`.
+fn source_towards(to: SocketAddr) -> Option<IpAddr> {
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The router on the way out, of IPv4, and our address on that way. Known on Linux alone.

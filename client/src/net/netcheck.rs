@@ -19,7 +19,7 @@ use common::traversal::survey::lifetime::{LONGEST, Lifetime, Measure};
 use common::traversal::survey::{Filtering, Findings, First, MAX_SERVERS, SOCKETS, Survey};
 use common::traversal::{Tier, may_check, tier};
 use quinn::{AsyncUdpSocket, Endpoint, TokioRuntime, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::portmap::Router;
@@ -32,6 +32,9 @@ pub use report::{Ipv6, Kind, MappingProtocol, Registered, Report, ServerReport, 
 
 /// How long registering may take; a person waits.
 const REGISTER_TIME: Duration = Duration::from_secs(6);
+/// How long the ways over UDP wait for that to be over. The server bounds what it sends to an address during a handshake by
+/// what came from there, so that a second connection at the same time would be in its way.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 /// What is asked, and from where.
 #[derive(Debug)]
@@ -166,19 +169,26 @@ impl<'a> Caller<'a> {
 
     /// Registers in whatever way is the first, as a client does, and tries UDP by itself.
     async fn call(&self) -> Called {
-        let began = clock::now();
+        let (began, registered) = (clock::now(), Notify::new());
         let registering = async {
             let link = timeout(REGISTER_TIME, server::connect(self.errand())).await;
             let link = link.unwrap_or_else(|_| Err(server::unreachable(&self.errand())));
-            (link, clock::now().saturating_duration_since(began))
+            let after = clock::now().saturating_duration_since(began);
+            if let Ok(link) = &link {
+                link.connection.close(VarInt::from_u32(close::BYE), b"");
+            }
+            registered.notify_one();
+            (link, after)
         };
         let errand = self.errand();
-        let (ways, (link, after)) = tokio::join!(server::ways_over_udp(&errand), registering);
+        let trying = async {
+            // In either case it is their turn.
+            let _ = timeout(HEAD_START, registered.notified()).await;
+            server::ways_over_udp(&errand).await
+        };
+        let (ways, (link, after)) = tokio::join!(trying, registering);
         let probes = link.as_ref().map(|link| probes(link, &ways)).unwrap_or_default();
-        let outcome = link.map(|link| {
-            link.connection.close(VarInt::from_u32(close::BYE), b"");
-            Registered { key: link.key, route: link.route, after }
-        });
+        let outcome = link.map(|link| Registered { key: link.key, route: link.route, after });
         Called { outcome, ways, probes }
     }
 }

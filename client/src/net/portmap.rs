@@ -1,7 +1,7 @@
 //! A port of the router that leads to our socket, by PCP (RFC 6887), else NAT-PMP (RFC 6886), else UPnP: asked for in the
 //! background, renewed, asked for anew when the network changes, and given back at the end.
 
-mod upnp;
+pub(super) mod upnp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;

@@ -2,6 +2,7 @@
 
 mod error;
 mod keep;
+mod place;
 mod reach;
 mod target;
 mod ways;

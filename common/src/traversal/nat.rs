@@ -1,4 +1,4 @@
-//! What kind of NAT this machine is behind, judged from what STUN servers and peers see of its sockets (RFC 4787 §4,
+//! What kind of NAT this machine is behind, judged from what STUN servers see of its sockets (RFC 4787 §4,
 //! RFC 5780 §4.3).
 //!
 //! [`classify`] is a pure function of [`Sample`]s. It tells the two things that decide how to get through: on what a
@@ -103,6 +103,8 @@ pub struct Nat {
     pub allocation: Allocation,
     /// Whether it is known to remember strangers whom it has refused, and to take another port towards them.
     pub remembers_refused: bool,
+    /// Whether peers say of our own NAT that it is hard, where that is in doubt. They may lie: it makes haste, and is told to nobody.
+    pub said_to_be_hard: bool,
 }
 
 /// Judges `samples`, which are in the order in which they were sent, those of new mappings close together in time.
@@ -224,7 +226,7 @@ impl Nat {
     /// One that maps and chooses ports like this; nothing else is known of it.
     #[must_use]
     pub const fn new(mapping: Mapping, allocation: Allocation) -> Self {
-        Self { mapping, allocation, remembers_refused: false }
+        Self { mapping, allocation, remembers_refused: false, said_to_be_hard: false }
     }
 
     /// What it comes to.

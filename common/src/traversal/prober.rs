@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::memory::{Memory, REQUESTS};
-use super::nat::{self, Class, Mapping, Nat, Sample};
+use super::nat::{self, Class, Nat, Sample};
 use super::witness::Witnesses;
 use super::{Local, TransactionId, Transmit};
 use crate::control::MAX_PROBES;
@@ -35,9 +35,8 @@ pub struct Prober {
     servers: Vec<SocketAddr>,
     round: Option<Round>,
     memory: Option<Memory>,
-    /// What was judged last, and from what.
+    /// What was judged last.
     judged: Nat,
-    samples: Vec<Sample>,
     /// Where the server sees the main socket.
     observed: Option<SocketAddr>,
     witnesses: Witnesses,
@@ -87,7 +86,6 @@ impl Prober {
             round: None,
             memory: None,
             judged: Nat::default(),
-            samples: Vec::new(),
             observed: None,
             witnesses: Witnesses::default(),
             nat: None,
@@ -189,8 +187,7 @@ impl Prober {
     /// All answers are there, or will not come.
     fn judge(&mut self, now: Instant) {
         let Some(round) = &mut self.round else { return };
-        let samples = round.samples();
-        let nat = nat::classify(&samples);
+        let nat = nat::classify(&round.samples());
         if nat.wants_ports() && !round.has_new_sockets && !self.servers.is_empty() {
             round.has_new_sockets = true;
             (round.began, round.repeats) = (now, 0);
@@ -202,7 +199,7 @@ impl Prober {
             }
             return;
         }
-        (self.judged, self.nat, self.samples) = (nat, Some(nat), samples);
+        (self.judged, self.nat) = (nat, Some(nat));
         self.end();
         self.weigh();
         if nat.may_be_easy() {
@@ -213,18 +210,11 @@ impl Prober {
     /// Adds what peers have said where the server could not tell: whether other addresses see the same.
     fn weigh(&mut self) {
         let Some(observed) = self.observed.filter(|_| self.round.is_none()) else { return };
-        if !matches!(self.judged.class(), Class::Doubtful(_)) {
-            return;
-        }
-        let said = self.witnesses.agreed(observed).into_iter();
-        let said = said.map(|(to, mapped)| Sample { local_port: 0, socket: Local::MAIN.0, to, mapped });
-        let samples: Vec<_> = self.samples.iter().copied().chain(said).collect();
-        let nat = nat::classify(&samples);
         // A port of its own for one who came too early says nothing of the others.
-        let is_doubtful = self.judged.remembers_refused && nat.mapping != Mapping::Independent;
-        if nat.mapping != self.judged.mapping && !is_doubtful {
-            // How ports are chosen was seen better before: all of those were new, and close together.
-            self.judged.mapping = nat.mapping;
+        let is_open = matches!(self.judged.class(), Class::Doubtful(_)) && !self.judged.remembers_refused;
+        let said_to_be_hard = is_open && self.witnesses.see_others(observed);
+        if said_to_be_hard != self.judged.said_to_be_hard {
+            self.judged.said_to_be_hard = said_to_be_hard;
             self.nat = Some(self.judged);
         }
     }

@@ -428,7 +428,9 @@ impl Punch {
                 self.lead(now, target, choice)
             }
             Method::Lead(choice) | Method::Both(choice) => {
-                let until = self.plain_until? + (LONG_HEAD_START - HEAD_START);
+                let more =
+                    if self.mine.said_to_be_hard { Duration::ZERO } else { LONG_HEAD_START - HEAD_START };
+                let until = self.plain_until? + more;
                 if until > now { Some(until) } else { self.lead(now, target, choice) }
             }
             Method::Meet { theirs, .. } => {

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Agent, Local, Tier, tier};
+use super::{Agent, Tier, tier};
 
 /// Tries to renew a mapping, and the time between them.
 const MAX_RENEWALS: u32 = 4;
 const RENEWAL_PAUSE: Duration = Duration::from_secs(3);
+/// A mapping that began so much later than the main socket's outlives it for long enough: that the main one has changed is
+/// seen within twelve seconds, and a renewal takes one or two.
+const SHOWN_AFTER: Duration = Duration::from_secs(15);
 
 /// When the mappings of our NAT are renewed. They end at a certain age, or that is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +35,11 @@ impl Agent {
     pub(super) fn renewal_due(&self) -> Option<Instant> {
         let rotation = self.rotation?;
         let way = self.route.direct().filter(|way| tier(way.remote) == Tier::Public)?;
-        if rotation.until.is_some() && way.local != Local::MAIN {
-            // The main mapping is older, and shows in time what becomes of this one.
+        let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
+        if rotation.until.is_some() && born >= rotation.main_born + SHOWN_AFTER {
+            // The main mapping shows in time what becomes of this one.
             return None;
         }
-        let born = self.sockets.get(&way.local).copied().unwrap_or(rotation.main_born);
         // Both sides at the same time would each make what the other's makes needless.
         let after = if self.follows() { rotation.after * 9 / 8 } else { rotation.after };
         let due = self.next_renewal.map_or(born + after, |next| next.max(born + after));

@@ -1,7 +1,7 @@
-//! What peers see of our main socket: samples for [`nat::classify`](super::nat::classify) beside those of STUN servers.
+//! What peers see of our main socket, beside what STUN servers do.
 //!
-//! A peer may lie. Alone none is believed: it takes [`NEEDED`] at different addresses who say alike, and nobody who says
-//! otherwise.
+//! A peer may lie. It takes [`NEEDED`] at different addresses who say alike, and nobody who says otherwise; and what follows
+//! from it may be haste, never that something is left undone.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -33,17 +33,11 @@ impl Witnesses {
         self.said.clear();
     }
 
-    /// What they say, if they agree whether everybody sees us at `observed`, where the server does. Who sees another address
-    /// than the server, from within a carrier's network perhaps, says nothing of ports.
-    pub(super) fn agreed(&self, observed: SocketAddr) -> Vec<(SocketAddr, SocketAddr)> {
-        let comparable = self.said.iter().filter(|(_, mapped)| mapped.ip() == observed.ip());
-        let (same, other): (Vec<_>, Vec<_>) =
-            comparable.copied().partition(|(_, mapped)| *mapped == observed);
-        match (same.len(), other.len()) {
-            (NEEDED.., 0) => same,
-            (0, NEEDED..) => other,
-            _ => Vec::new(),
-        }
+    /// Whether they say that our endpoint is another one for them than `observed`, which the server sees. Who sees another
+    /// address than the server, from within a carrier's network perhaps, says nothing of ports.
+    pub(super) fn see_others(&self, observed: SocketAddr) -> bool {
+        let comparable = || self.said.iter().filter(|(_, mapped)| mapped.ip() == observed.ip());
+        comparable().count() >= NEEDED && comparable().all(|(_, mapped)| *mapped != observed)
     }
 }
 
@@ -59,33 +53,29 @@ mod tests {
         SocketAddr::from(([198, 51, 100, 1], port))
     }
 
-    fn agreed(said: &[(u8, SocketAddr)]) -> usize {
+    fn see_others(said: &[(u8, SocketAddr)]) -> bool {
         let mut witnesses = Witnesses::default();
         said.iter().for_each(|(n, mapped)| witnesses.handle(peer(*n), *mapped));
-        witnesses.agreed(seen(7)).len()
+        witnesses.see_others(seen(7))
     }
 
     #[test]
     fn two_who_say_alike_are_believed_and_nobody_else() {
-        let inside = SocketAddr::from(([100, 64, 0, 1], 7));
-        assert_eq!(agreed(&[(1, seen(7))]), 0, "one is not enough");
-        assert_eq!(agreed(&[(1, seen(7)), (1, seen(7))]), 0, "nor is one who says it twice");
-        assert_eq!(agreed(&[(1, seen(7)), (2, seen(7))]), 2);
-        assert_eq!(agreed(&[(1, seen(8)), (2, seen(9))]), 2);
-        assert_eq!(agreed(&[(1, seen(7)), (2, seen(7)), (3, seen(9))]), 0, "they disagree");
-        assert_eq!(
-            agreed(&[(1, seen(7)), (2, seen(7)), (3, inside)]),
-            2,
-            "who sees another address says nothing"
-        );
+        let inside = SocketAddr::from(([100, 64, 0, 1], 8));
+        assert!(!see_others(&[(1, seen(8))]), "one is not enough");
+        assert!(!see_others(&[(1, seen(8)), (1, seen(9))]), "nor is one who says it twice");
+        assert!(see_others(&[(1, seen(8)), (2, seen(9))]));
+        assert!(!see_others(&[(1, seen(7)), (2, seen(8)), (3, seen(9))]), "they disagree");
+        assert!(!see_others(&[(1, seen(8)), (2, inside)]), "who sees another address says nothing");
+        assert!(!see_others(&[(1, seen(7)), (2, seen(7))]));
     }
 
     #[test]
     fn so_many_are_remembered() {
         let mut witnesses = Witnesses::default();
-        (0..=255).for_each(|n| witnesses.handle(peer(n), seen(7)));
-        assert_eq!(witnesses.agreed(seen(7)).len(), MAX_WITNESSES);
+        (0..=255).for_each(|n| witnesses.handle(peer(n), seen(8)));
+        assert_eq!(witnesses.said.len(), MAX_WITNESSES);
         witnesses.forget();
-        assert!(witnesses.agreed(seen(7)).is_empty());
+        assert!(!witnesses.see_others(seen(7)));
     }
 }

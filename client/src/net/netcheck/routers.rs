@@ -13,14 +13,17 @@ use crab_nat::{
 use futures_util::future::join_all;
 
 use super::MappingProtocol;
-use crate::net::portmap::Router;
+use crate::net::portmap::{Router, upnp};
 
 /// Asks a router; returns its address outside, or why it gives no ports.
 type Ask = fn(Router) -> Pin<Box<dyn Future<Output = Result<IpAddr, String>> + Send>>;
 
 /// All that are asked, with their names.
-const PROTOCOLS: [(&str, Ask); 2] =
-    [("pcp", |router| Box::pin(ask_pcp(router))), ("nat_pmp", |router| Box::pin(ask_nat_pmp(router)))];
+const PROTOCOLS: [(&str, Ask); 3] = [
+    ("pcp", |router| Box::pin(ask_pcp(router))),
+    ("nat_pmp", |router| Box::pin(ask_nat_pmp(router))),
+    ("upnp", |router| Box::pin(ask_upnp(router))),
+];
 
 /// A router is a hop away. Less patient than a client, which asks in the background: a person waits.
 const TIMEOUTS: TimeoutConfig = TimeoutConfig {
@@ -43,9 +46,7 @@ pub(super) async fn ask(router: Router) -> Vec<MappingProtocol> {
 
 /// RFC 6887 §11: there is no other way to learn whether it gives ports than to ask for one.
 async fn ask_pcp(router: Router) -> Result<IpAddr, String> {
-    let socket = UdpSocket::bind((router.client, 0)).map_err(|error| error.to_string())?;
-    let port = socket.local_addr().map_err(|error| error.to_string())?.port();
-    let port = NonZeroU16::new(port).ok_or("the system gave no port")?;
+    let (_socket, port) = own_port(router)?;
     let gateway = GatewayAddress::from(router.gateway);
     let request = pcp::BaseMapRequest::new(gateway, router.client.into(), InternetProtocol::Udp, port);
     let options = PortMappingOptions {
@@ -76,4 +77,17 @@ async fn ask_nat_pmp(router: Router) -> Result<IpAddr, String> {
         natpmp::Failure::Socket(error) if error.kind() == ErrorKind::ConnectionRefused => ABSENCE.to_owned(),
         error => error.to_string(),
     })
+}
+
+/// Internet Gateway Device: as with PCP, only asking shows whether it gives ports.
+async fn ask_upnp(router: Router) -> Result<IpAddr, String> {
+    let (_socket, port) = own_port(router)?;
+    upnp::probe(router, port).await.map_err(str::to_owned)
+}
+
+/// A port of this machine that nobody else has meanwhile.
+fn own_port(router: Router) -> Result<(UdpSocket, NonZeroU16), String> {
+    let socket = UdpSocket::bind((router.client, 0)).map_err(|error| error.to_string())?;
+    let port = socket.local_addr().map_err(|error| error.to_string())?.port();
+    Ok((socket, NonZeroU16::new(port).ok_or("the system gave no port")?))
 }

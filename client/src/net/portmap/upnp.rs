@@ -57,6 +57,14 @@ pub(super) async fn find(router: Router) -> Option<Gateway> {
     None
 }
 
+/// Asks `router` for a mapping to our `port` and gives it back. Returns its address outside, or why it gives none.
+pub(in crate::net) async fn probe(router: Router, port: NonZeroU16) -> Result<IpAddr, &'static str> {
+    let gateway = find(router).await.ok_or("no answer")?;
+    let lease = Lease::ask(gateway, router, port).await.ok_or("the router refuses")?;
+    lease.give_back().await;
+    Ok(lease.external().ip())
+}
+
 /// A mapping that the router holds.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {

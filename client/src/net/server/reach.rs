@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::error::closed;
-use super::{CONNECT_TIMEOUT, Errand, ServerError, Tried};
+use super::{CONNECT_TIMEOUT, Errand, ServerError, Tried, place};
 use crate::net::carriers::Carriers;
 use crate::net::mux;
 use crate::net::socket::MuxSocket;
@@ -22,8 +22,6 @@ use crate::net::tunnel::{self, Place, Proxy, Route, Tunnel, TunnelError};
 
 /// Head start of each UDP address of the server over the next one.
 const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-/// Addresses of one server name that are tried.
-const MAX_ADDRESSES: usize = 8;
 
 /// A server that answered.
 pub(super) struct Reached {
@@ -85,7 +83,7 @@ pub(super) enum Failure {
 pub(super) async fn reach(errand: &Errand, config: &quinn::ClientConfig) -> Result<Reached, ServerError> {
     let address = &errand.target.address;
     let proxy = errand.tunnels.as_ref().and_then(|tunnels| tunnels.proxy.clone());
-    let place = place_of(errand).await?;
+    let place = place::of(errand).await?;
     let locals = errand.socket.local_addrs();
     let has_family = |addr: &SocketAddr| locals.iter().any(|local| local.is_ipv4() == addr.is_ipv4());
     let over_udp: Vec<_> = place.addresses.iter().copied().filter(has_family).collect();
@@ -133,18 +131,6 @@ pub(crate) fn unreachable(errand: &Errand) -> ServerError {
         Some(Some(_)) => Tried::Proxy,
     };
     ServerError::Unreachable { address: errand.target.address.clone(), tried }
-}
-
-/// Where the server of `errand` is.
-pub(super) async fn place_of(errand: &Errand) -> Result<Place, ServerError> {
-    let address = &errand.target.address;
-    match resolve(address).await {
-        // A proxy may know names that nobody here does.
-        Err(_) if errand.tunnels.as_ref().is_some_and(|tunnels| tunnels.proxy.is_some()) => {
-            Ok(place(address, Vec::new()))
-        }
-        found => found,
-    }
 }
 
 /// One way to the server that is being tried.
@@ -219,24 +205,4 @@ impl From<TunnelError> for Failure {
             TunnelError::Failed(_) => Self::Silence,
         }
     }
-}
-
-/// Host, port and addresses of `address`; IPv6 and IPv4 alternate (RFC 8305 §4).
-async fn resolve(address: &str) -> Result<Place, ServerError> {
-    let fail = |reason: String| ServerError::Resolve(address.to_owned(), reason);
-    let found = tokio::net::lookup_host(address).await.map_err(|error| fail(error.to_string()))?;
-    let (v6, v4): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
-    let longest = v6.len().max(v4.len());
-    let addresses: Vec<_> =
-        (0..longest).flat_map(|i| [v6.get(i), v4.get(i)]).flatten().copied().take(MAX_ADDRESSES).collect();
-    if addresses.is_empty() {
-        return Err(fail("it has no address".to_owned()));
-    }
-    Ok(place(address, addresses))
-}
-
-fn place(address: &str, addresses: Vec<SocketAddr>) -> Place {
-    // The form was checked when the address was read.
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-    Place { host: host.to_owned(), port: port.parse().unwrap_or_default(), addresses }
 }

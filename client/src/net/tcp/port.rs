@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::net::links;
+
 /// How long the server may take to say what it sees; without its word the other addresses have to do.
 const OBSERVE_TIME: Duration = Duration::from_millis(1_500);
 /// Connections that the system holds until they are accepted. Strangers may come too: the port is open to them.
@@ -87,10 +89,10 @@ impl Port {
         likely_endpoints(first, second)
     }
 
-    /// The server's address of the family in which NATs are.
+    /// The server's address of the family in which NATs are, if there is a way to it.
     async fn resolve(server: &str) -> Option<SocketAddr> {
         let found = timeout(OBSERVE_TIME, lookup_host(server)).await.ok()?.ok()?;
-        found.min_by_key(SocketAddr::is_ipv6)
+        found.min_by_key(|addr| (!links::has_route(*addr), addr.is_ipv6()))
     }
 
     /// Connects to `to`, from this port.

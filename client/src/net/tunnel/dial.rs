@@ -11,6 +11,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 use super::proxy::Proxy;
@@ -48,17 +49,21 @@ pub(super) async fn to_proxy(proxy: &Proxy) -> Result<TcpStream, TunnelError> {
     tcp(addresses.collect()).await.map_err(|error| TunnelError::Proxy(format!("is not reached: {error}")))
 }
 
-/// Tries the addresses with small head starts; the first that answers is taken.
+/// Tries one address after the other, the next when the last has failed or has had its head start (RFC 8305 §5); the first
+/// that answers is taken.
 pub(super) async fn tcp(addresses: Vec<SocketAddr>) -> Result<TcpStream, TunnelError> {
+    let mut waiting = addresses.into_iter().take(MAX_ADDRESSES).peekable();
     let mut attempts = JoinSet::new();
-    for (place, addr) in (0u32..).zip(addresses.into_iter().take(MAX_ADDRESSES)) {
-        attempts.spawn(async move {
-            tokio::time::sleep(ADDRESS_STAGGER * place).await;
-            TcpStream::connect(addr).await
-        });
-    }
     let mut failure = TunnelError::Failed("there is no address".to_owned());
-    while let Some(attempt) = attempts.join_next().await {
+    loop {
+        if let Some(addr) = waiting.next() {
+            attempts.spawn(TcpStream::connect(addr));
+        }
+        let attempt = tokio::select! {
+            Some(attempt) = attempts.join_next() => attempt,
+            () = sleep(ADDRESS_STAGGER), if waiting.peek().is_some() => continue,
+            else => return Err(failure),
+        };
         match attempt {
             Ok(Ok(stream)) => {
                 // Packets are not to wait for more of them.
@@ -69,7 +74,6 @@ pub(super) async fn tcp(addresses: Vec<SocketAddr>) -> Result<TcpStream, TunnelE
             Err(error) => failure = TunnelError::failed(error),
         }
     }
-    Err(failure)
 }
 
 /// TLS that looks like that of any web client. The certificate is not looked at: what is inside proves itself, and a

@@ -54,11 +54,12 @@ impl Sum {
     }
 }
 
-/// Writes `matrix.md`, `matrix.json` and `matrix.svg` into a directory; `command` is what made them.
+/// Writes `matrix.md`, `matrix.json` and `matrix.svg` into a directory, which is made if need be; `command` is what made them.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When it cannot be made, or a file not written.
 pub fn write(dir: &Path, cells: &[Cell], kinds: &[String], command: &str) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let sum = Sum::of(cells);
     let json = serde_json::json!({ "command": command, "sum": sum, "pairs": cells });
     for (name, text) in [
@@ -147,5 +148,12 @@ mod tests {
         assert!(text.contains("relay: one side may open"));
         let sum = Sum::of(&cells);
         assert_eq!((sum.can_be_direct, sum.direct, sum.must_be_relayed, sum.failed), (1, 0, 1, 1));
+    }
+    #[test]
+    fn the_directory_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("not/there");
+        write(&out, &[], &[], "lab -- matrix").unwrap();
+        assert_eq!(std::fs::read_dir(out).unwrap().count(), 3);
     }
 }

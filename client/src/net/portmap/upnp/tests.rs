@@ -134,15 +134,21 @@ fn loopback() -> Option<Router> {
     Some(Router { client: Ipv4Addr::LOCALHOST, gateway: GATEWAY })
 }
 
+/// A router at `ip` that has this table.
+async fn start_gateway(ip: Ipv4Addr, table: Table, tasks: &mut JoinSet<()>) -> Arc<Mutex<Table>> {
+    let socket = UdpSocket::bind((ip, SSDP_PORT)).await.expect("one gateway at a time");
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
+    tasks.spawn(answer_searches(socket, listener.local_addr().unwrap()));
+    let table = Arc::new(Mutex::new(table));
+    tasks.spawn(answer_requests(listener, Arc::clone(&table)));
+    table
+}
+
 /// A router that knows neither PCP nor NAT-PMP gives the `expected` port by UPnP, renews it, and gets it back.
 async fn is_mapped_renewed_and_given_back(table: Table, expected: impl Fn(u16) -> bool, lease: u32) {
     let others = table.mappings.clone();
     let mut tasks = JoinSet::new();
-    let socket = UdpSocket::bind((GATEWAY, SSDP_PORT)).await.expect("one gateway at a time");
-    let listener = TcpListener::bind((GATEWAY, 0)).await.unwrap();
-    tasks.spawn(answer_searches(socket, listener.local_addr().unwrap()));
-    let table = Arc::new(Mutex::new(table));
-    tasks.spawn(answer_requests(listener, Arc::clone(&table)));
+    let table = start_gateway(GATEWAY, table, &mut tasks).await;
     let (network, changes) = watch::channel(());
     let mut keeper = PortMapping::Asked(loopback).keep(INTERNAL_PORT, changes, &mut tasks);
 
@@ -170,6 +176,19 @@ async fn mappings_by_upnp_are_renewed_and_given_back() {
     is_mapped_renewed_and_given_back(permanent, |port| port == INTERNAL_PORT, 0).await;
     let taken = Table { mappings: BTreeMap::from([(INTERNAL_PORT, (1, 0))]), ..Table::default() };
     is_mapped_renewed_and_given_back(taken, |port| port != INTERNAL_PORT, LIFETIME_S).await;
+}
+
+/// What `client netcheck` does.
+#[tokio::test]
+async fn a_look_at_the_router_leaves_nothing_behind() {
+    let gateway = Ipv4Addr::new(127, 0, 0, 3);
+    let mut tasks = JoinSet::new();
+    let table = start_gateway(gateway, Table::default(), &mut tasks).await;
+    let router = Router { client: Ipv4Addr::LOCALHOST, gateway };
+    let port = NonZeroU16::new(INTERNAL_PORT).unwrap();
+    assert_eq!(probe(router, port).await, Ok(IpAddr::V4(EXTERNAL)));
+    let table = table.lock().unwrap();
+    assert_eq!((table.requests, table.mappings.len()), (2, 0), "asked for and given back");
 }
 
 #[tokio::test]

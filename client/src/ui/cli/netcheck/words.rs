@@ -187,6 +187,7 @@ fn of_protocol(protocol: &Protocol) -> String {
     let name = match protocol.protocol {
         "pcp" => "PCP",
         "nat_pmp" => "NAT-PMP",
+        "upnp" => "UPnP",
         other => other,
     };
     match (&protocol.external, &protocol.error) {
