@@ -23,7 +23,7 @@ use super::introductions::Introductions;
 use super::invites::LAST_SERVER;
 use super::session::{self, Inbox, Labelled, Report, SessionNumber};
 use super::wire::ToPeer;
-use super::{Attitude, Event, Live, LivePeers, mesh, route_setting};
+use super::{Attitude, Event, Live, LivePeers, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
