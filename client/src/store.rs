@@ -396,6 +396,15 @@ impl Store {
         self.read(move |conn| conversations::forks(conn, conversation)).await
     }
 
+    /// The first fork of each author in each conversation, of those that came to light after the message with the arrival number
+    /// `after`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn first_forks(&self, after: u64) -> Result<Vec<Fork>, StoreError> {
+        self.read(move |conn| conversations::first_forks(conn, after)).await
+    }
+
     /// All conversations, oldest first.
     ///
     /// # Errors
