@@ -11,7 +11,6 @@ pub mod echo;
 mod event;
 mod introductions;
 mod invites;
-mod mesh;
 mod names;
 pub mod query;
 mod run;

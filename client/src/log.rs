@@ -9,6 +9,7 @@ pub(crate) mod difference;
 pub mod exchange;
 pub mod id;
 pub mod ingest;
+pub(crate) mod mesh;
 pub mod message;
 mod reader;
 pub mod room;

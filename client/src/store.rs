@@ -19,6 +19,7 @@ mod history;
 mod intake;
 mod invites;
 mod names;
+mod onward;
 mod open;
 mod outbox;
 mod quota;
@@ -55,6 +56,7 @@ pub use graph::MAX_WAITING;
 pub use history::{Gap, HistoryRow, MessageRow, Selection};
 pub use intake::Ingested;
 pub use invites::{Admission, Invite, Join, MAX_JOINS, MAX_LINKS, NewInvite};
+pub(crate) use onward::Onward;
 pub use outbox::{OutboxRow, State, Unsent};
 pub use quota::{DEFAULT_DISK, DISK, MAX_UNACCEPTED, MAX_UNANSWERED, MAX_UNASKED, MAX_UNASKED_COUNT};
 pub use search::{Search, Term};
@@ -65,6 +67,7 @@ pub use sync::Lacking;
 use crate::log::{Content, ConversationId, MessageId, SignedMessage};
 use asking::Asking;
 use departures::Departures;
+use onward::HandingOn;
 use readers::Readers;
 use writer::{Answer, Writer};
 
@@ -105,6 +108,7 @@ struct Inner {
     read: watch::Sender<u64>,
     departures: Departures,
     asking: Asking,
+    handing_on: HandingOn,
 }
 
 impl fmt::Debug for Store {
@@ -178,6 +182,7 @@ impl Store {
             read: watch::Sender::new(0),
             departures: Departures::default(),
             asking: Asking::default(),
+            handing_on: HandingOn::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -389,6 +394,15 @@ impl Store {
     /// See [`Store::outbox`].
     pub async fn forks(&self, conversation: ConversationId) -> Result<Vec<Fork>, StoreError> {
         self.read(move |conn| conversations::forks(conn, conversation)).await
+    }
+
+    /// The first fork of each author in each conversation, of those that came to light after the message with the arrival number
+    /// `after`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn first_forks(&self, after: u64) -> Result<Vec<Fork>, StoreError> {
+        self.read(move |conn| conversations::first_forks(conn, after)).await
     }
 
     /// All conversations, oldest first.

@@ -10,7 +10,7 @@ use client::engine::wire::{
     Sought, ToPeer,
 };
 use client::engine::{Goal, Link, LinkSecret};
-use client::log::wire::{Ack, Carry, Have, HeadsHash, Later, LogFrame, Summary, Want};
+use client::log::wire::{Ack, Carry, Have, HeadsHash, Later, LogFrame, News, Summary, Want};
 use client::log::{Act, Content, ConversationId, Message, Reaction, Role};
 use common::control::{
     Admit, CheckKey, Claim, Claimed, Connect, DropName, End, Failed, FailedReason, FindName, InstanceId,
@@ -144,13 +144,14 @@ fn conversations(me: &Identity, other: PeerId) -> std::io::Result<()> {
         Content::Room(Act::Appoint(other, Role::Owner)),
     ];
     write("content", &contents.map(|content| [&[content.kind()], content.body().as_slice()].concat()))?;
-    let log: [LogFrame; 6] = [
+    let log: [LogFrame; 7] = [
         Carry { bytes: message }.into(),
         Ack { ids: ids.clone() }.into(),
         Want { ids: ids.clone() }.into(),
         Summary { conversations: vec![(conversation, HeadsHash::of(ids.clone()))] }.into(),
-        Have { conversation, ids }.into(),
+        Have { conversation, ids: ids.clone() }.into(),
         Later { conversation }.into(),
+        News(0, HeadsHash::of(ids)).into(),
     ];
     write("log_frame", &log.map(|frame| frame.to_bytes().to_vec()))
 }

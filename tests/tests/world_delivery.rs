@@ -28,6 +28,42 @@ async fn wait_delivered(client: &mut Client, peer: PeerId, mut count: usize) {
         .await;
 }
 
+/// Who goes back to an old copy of their data writes past what others have of them. Both are told, and nothing is lost.
+#[tokio::test(start_paused = true)]
+async fn who_writes_on_an_old_copy_is_found_out() {
+    let mut world = World::new(19);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    let (alice_id, bob_id) = (alice.id(), bob.id());
+    for text in ["one", "two"] {
+        bob.engine.send(alice_id, text).await.unwrap();
+        assert_eq!(alice.wait_text().await, text);
+        wait_delivered(&mut bob, alice_id, 1).await;
+        if text == "one" {
+            bob.kill().await;
+            std::fs::copy(world.database(&b), world.database(&b).with_extension("old")).unwrap();
+            bob = world.client(&b).await;
+            bob.wait_connected().await;
+        }
+    }
+    bob.kill().await;
+    std::fs::rename(world.database(&b).with_extension("old"), world.database(&b)).unwrap();
+    let mut bob = world.client(&b).await;
+    bob.wait_connected().await;
+    bob.engine.send(alice_id, "three").await.unwrap();
+    assert_eq!(alice.wait_text().await, "three");
+    let told = |event: &Event| match event {
+        Event::Error { message } if message.contains("do not know of each other") => Some(message.clone()),
+        _ => None,
+    };
+    assert!(!alice.wait("word of the fork", told).await.contains("yours"));
+    alice.engine.send(bob_id, "what?").await.unwrap();
+    assert!(bob.wait("word of the fork", told).await.starts_with("messages of yours"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_wait_for_who_is_away_and_come_in_order() {
     let mut world = World::new(11);

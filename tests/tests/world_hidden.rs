@@ -11,6 +11,7 @@ use client::engine::settings::Setting;
 use client::engine::{Choice, Engine, Event, Visibility};
 use client::log::ConversationId;
 use client::store::{HistoryRow, Regard, State, Subject};
+use common::control::MAX_WATCHED;
 use common::identity::PeerId;
 use tests::nat::Profile;
 use tests::world::{Access, Client, Home, World, text_of, wall_clock};
@@ -142,6 +143,36 @@ async fn who_is_blocked_sees_the_same_as_when_the_other_leaves() {
     }
     assert_eq!(stories[0], stories[1]);
     assert!(stories[0].contains(&"gone: left".to_owned()), "{:?}", stories[0]);
+}
+
+/// The server is told of the last 200 who were blocked. Who was blocked before them is kept out by the client itself, over
+/// restarts too.
+#[tokio::test(start_paused = true)]
+async fn who_was_blocked_before_many_others_stays_blocked() {
+    let mut world = World::new(46);
+    let (homes, mut clients) = met(&mut world, 2).await;
+    let (mut bob, alice) = (clients.pop().unwrap(), clients.pop().unwrap());
+    let (a, b) = (alice.id(), bob.id());
+    block(&alice.engine, b, true).await;
+    for n in 1..=MAX_WATCHED {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&n.to_be_bytes());
+        block(&alice.engine, PeerId::from_bytes(key), true).await;
+    }
+    sleep(SETTLE).await;
+    let packets = Packets::between(&world, &homes[0], 2);
+    told_of(&mut bob, a);
+    bob.engine.send(a, "are you there?").await.unwrap();
+    bob.engine.connect(a).await;
+    sleep(LONG).await;
+    alice.kill().await;
+    let alice = world.client(&homes[0]).await;
+    bob.engine.connect(a).await;
+    sleep(LONG).await;
+    assert_eq!(packets.count(), 0, "nothing goes to the blocked");
+    let told = told_of(&mut bob, a);
+    assert!(told.iter().all(|told| told == "state: sent" || told.starts_with("unreachable")), "{told:?}");
+    assert!(!is_connected(&bob, a).await && !is_connected(&alice, b).await);
 }
 
 /// What is written to the blocked waits, over restarts; unblocking brings everything, in both directions.

@@ -399,7 +399,7 @@ impl Engine {
 }
 
 /// People who are looked for when something is written.
-const MAX_SOUGHT_AT_ONCE: usize = super::mesh::FULL;
+const MAX_SOUGHT_AT_ONCE: usize = crate::log::mesh::FULL;
 
 pub(super) fn check(text: &str) -> Result<(), EngineError> {
     if text.is_empty() {

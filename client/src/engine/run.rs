@@ -3,6 +3,7 @@
 mod doors;
 mod gaps;
 mod introduce;
+mod showing;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ use super::introductions::Introductions;
 use super::invites::LAST_SERVER;
 use super::session::{self, Inbox, Labelled, Report, SessionNumber};
 use super::wire::ToPeer;
-use super::{Attitude, Event, Live, LivePeers, mesh, route_setting};
+use super::{Attitude, Event, Live, LivePeers, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
@@ -468,56 +469,6 @@ impl Engine {
 
     fn name_of(&self, peer: PeerId) -> String {
         self.names.get(&peer).cloned().unwrap_or_else(|| peer.short())
-    }
-
-    /// Shows what has become part of conversations since the last time, in the order in which it was committed.
-    async fn show_arrived(&mut self) {
-        loop {
-            let rows = match self.context.store.arrived(self.shown, PAGE).await {
-                Ok(rows) => rows,
-                Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
-            };
-            let Some(last) = rows.last() else { return };
-            self.shown = last.arrival;
-            for message in rows {
-                self.show(message).await;
-            }
-        }
-    }
-
-    /// Tells of one message, and of what it changes.
-    async fn show(&mut self, message: MessageRow) {
-        let conversation = message.conversation;
-        if let Some(target) = message.content.target() {
-            let target = self.context.store.get(&[target]).await.unwrap_or_default().pop();
-            if let Some(target) = target.filter(|target| target.conversation == conversation) {
-                self.emit(Event::Changed { conversation, message: Some(Box::new(target)) }).await;
-            }
-            return;
-        }
-        let is_event = matches!(message.content, Content::Room(_));
-        let is_hidden = message.regard == Regard::Hidden;
-        let by = message.author;
-        let is_invitation = message.content == Content::Room(Act::Add(self.context.store.me()));
-        let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
-        self.emit(Event::Message { message, author }).await;
-        if is_event {
-            self.update_neighbours().await;
-            self.emit(Event::Changed { conversation, message: None }).await;
-        }
-        if is_invitation
-            && !is_hidden
-            && let Ok(Some(room)) = self.context.store.conversation(conversation).await
-            && room.members.contains(&(self.context.store.me(), Standing::Invited))
-        {
-            match self.enter_if_invited(conversation).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => self.emit(Event::Error { message: error.to_string() }).await,
-            }
-            let name = room.room.map(|room| room.name).unwrap_or_default();
-            self.emit(Event::Invited { conversation, name, by }).await;
-        }
     }
 
     /// Only members type.

@@ -5,6 +5,7 @@
 //! everything that has already arrived at once. Everything that a peer can make grow has a bound here.
 
 mod intake;
+mod places;
 mod receive;
 mod send;
 mod syncing;
@@ -47,6 +48,9 @@ const SUMMARY_DELAY: Duration = Duration::from_millis(300);
 const SUMMARY_TURN: Duration = Duration::from_millis(150);
 /// How long who is asked for what is missing may send nothing before somebody else is asked. Several round trips.
 const ASK_PATIENCE: Duration = Duration::from_millis(500);
+/// Messages that became part of the log together and are handed on at once: with more somebody catches up, and the others
+/// are told when that is over.
+const MAX_HANDED_ON: usize = 16;
 /// Conversations of which the peer says something that are not known here and are asked for, in the life of a stream.
 const MAX_UNKNOWN: usize = 64;
 /// How long a sent message may stay unacknowledged before *sent* is made durable: on a quick path *delivered* comes
@@ -138,6 +142,9 @@ pub enum ExchangeError {
     /// The peer tells of more conversations than anybody has.
     #[error("the peer tells of too many conversations")]
     TooManyConversations,
+    /// The peer tells of a room by a place at which it has named none.
+    #[error("the peer has named no room {0}")]
+    UnnamedRoom(u16),
     /// A frame holds more ids than it may.
     #[error("a frame holds {0} ids")]
     TooManyIds(usize),

@@ -121,6 +121,16 @@ pub struct Summary {
     pub conversations: Vec<(ConversationId, HeadsHash)>,
 }
 
+/// A [`Summary`] of one room that the sender named on this stream before, in a third of its bytes: in large rooms this is what
+/// is said most. An array rather than a map for the same reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News(
+    /// Which room: how many others were named before it was.
+    pub u16,
+    /// What its heads come to.
+    pub HeadsHash,
+);
+
 /// The sender of this frame has these messages of a conversation, with all that is above them, and wants what it
 /// lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +181,8 @@ messages! {
         Read(Read) = 7,
         /// See [`Typing`].
         Typing(Typing) = 8,
+        /// See [`News`].
+        News(News) = 9,
         /// See [`Later`].
         Later(Later) = 16,
     }

@@ -1,11 +1,11 @@
 //! Conversations and who belongs to them.
 
 use common::identity::PeerId;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::StoreError;
 use super::rooms::standing;
-use super::sql::{conversation_id, limit, message_id, peer, rows, run, uint};
+use super::sql::{conversation_id, int, limit, message_id, peer, rows, run, uint};
 use super::stances::LOUD;
 use crate::log::{ConversationId, Head, MessageId, Standing};
 
@@ -178,7 +178,21 @@ pub(super) fn forks(conn: &Connection, conversation: ConversationId) -> Result<V
          JOIN messages a ON a.row = f.first JOIN messages b ON b.row = f.second
          JOIN conversations c ON c.row = a.conversation WHERE c.id = ?1",
     )?;
-    rows(query, params![conversation.as_bytes()], |row| {
-        Ok(Fork { author: peer(row, 0)?, first: message_id(row, 1)?, second: message_id(row, 2)? })
-    })
+    rows(query, params![conversation.as_bytes()], fork)
+}
+
+/// The first fork of each author in each conversation whose later message came after the one with this number.
+pub(super) fn first_forks(conn: &Connection, after: u64) -> Result<Vec<Fork>, StoreError> {
+    let query = conn.prepare_cached(
+        "SELECT a.author, a.id, b.id FROM forks f
+         JOIN messages a ON a.row = f.first JOIN messages b ON b.row = f.second
+         WHERE f.second > ?1 AND NOT EXISTS
+             (SELECT 1 FROM forks g JOIN messages e ON e.row = g.first
+              WHERE e.conversation = a.conversation AND e.author = a.author AND (g.second, g.first) < (f.second, f.first))",
+    )?;
+    rows(query, params![int(after)], fork)
+}
+
+fn fork(row: &Row<'_>) -> rusqlite::Result<Fork> {
+    Ok(Fork { author: peer(row, 0)?, first: message_id(row, 1)?, second: message_id(row, 2)? })
 }

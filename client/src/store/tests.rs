@@ -170,6 +170,14 @@ async fn forks_are_recorded_and_honest_talk_is_not() {
     assert_eq!(taken[0].delivered.len(), 1);
     let forks = one.forks(conversation).await.unwrap();
     assert_eq!((forks.len(), forks[0].author, forks[0].second), (1, b.peer(), fork.id()));
+    assert_eq!(one.first_forks(6).await.unwrap(), forks);
+    assert_eq!(one.first_forks(7).await.unwrap(), []);
+
+    let text = Content::text("behind again");
+    let again = crate::log::Message::compose(&b.identity, conversation, &heads, text, 0, 10).unwrap();
+    one.ingest(b.peer(), vec![again.bytes().clone()], 1).await.unwrap();
+    assert!(one.forks(conversation).await.unwrap().len() > 1);
+    assert_eq!(one.first_forks(0).await.unwrap(), forks, "told once");
 }
 
 #[tokio::test]

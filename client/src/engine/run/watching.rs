@@ -1,6 +1,7 @@
 //! Who sees us and whom we see: what the user has decided, carried over to the network.
 
 use super::*;
+use crate::log::mesh;
 
 /// The longest wait for the end of a stance: clocks on walls are set, and machines sleep.
 const MAX_WAIT: Duration = Duration::from_secs(600);

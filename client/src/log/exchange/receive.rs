@@ -1,6 +1,6 @@
 //! The half that reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
@@ -9,9 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
 use super::intake::Intake;
-use super::{ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_WANTED_TOTAL, Note, Shared};
+use super::places::Places;
+use super::{
+    Exchange, ExchangeError, ExchangeEvent, MAX_BATCH_BYTES, MAX_HANDED_ON, MAX_WANTED_TOTAL, Note, Shared,
+};
 use crate::log::ingest::{Invalid, Outcome};
-use crate::log::wire::{Ack, Have, Later, LogFrame, MAX_IDS, Read, Refuse, Summary, Typing, Want};
+use crate::log::wire::{Ack, Have, Later, LogFrame, MAX_IDS, News, Read, Refuse, Summary, Typing, Want};
 use crate::log::{ConversationId, MessageId};
 use crate::store::{Ingested, MAX_WAITING, Point, State};
 
@@ -32,13 +35,15 @@ pub(super) struct Receiver<'a> {
     shared: &'a Shared<'a>,
     notes: mpsc::Sender<Note>,
     intake: Intake,
+    /// Rooms that the peer has named.
+    places: Places,
     /// Ids that the peer asked for so far.
     wanted_total: usize,
 }
 
 impl<'a> Receiver<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Sender<Note>) -> Self {
-        Self { shared, notes, intake: Intake::default(), wanted_total: 0 }
+        Self { shared, notes, intake: Intake::default(), places: Places::default(), wanted_total: 0 }
     }
 
     /// Reads until the peer ends the stream or the sending half has ended.
@@ -56,7 +61,7 @@ impl<'a> Receiver<'a> {
             if read == 0 {
                 return if buffer.is_empty() { Ok(()) } else { Err(ExchangeError::Cut) };
             }
-            let batch = parse(&mut buffer)?;
+            let batch = parse(&mut buffer, &mut self.places)?;
             self.handle(batch).await?;
         }
     }
@@ -141,8 +146,23 @@ async fn take_in(
     exchange.store.reach(Point::Ack)?;
     let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);
     intake.judge(&results).into_iter().try_for_each(|found| note(notes, found))?;
+    hand_on(exchange, &results).await?;
     announce(shared, results).await;
     if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
+}
+
+/// Lets the streams to other members hand on what came along the tree of its author (`docs/protocol.md` §7.4).
+async fn hand_on(exchange: &Exchange, results: &[Ingested]) -> Result<(), ExchangeError> {
+    let mut rooms: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in results.iter().flat_map(|result| &result.delivered) {
+        rooms.entry(row.conversation).or_default().push((row.author, row.id()));
+    }
+    rooms.remove(&ConversationId::direct(exchange.store.me(), exchange.peer));
+    for (conversation, messages) in rooms.into_iter().filter(|(_, messages)| messages.len() <= MAX_HANDED_ON)
+    {
+        exchange.store.hand_on(conversation, exchange.peer, messages).await?;
+    }
+    Ok(())
 }
 
 /// Tells the user interface what came in.
@@ -166,7 +186,7 @@ async fn announce(shared: &Shared<'_>, results: Vec<Ingested>) {
 }
 
 /// Takes all whole frames out of the buffer.
-fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
+fn parse(buffer: &mut BytesMut, places: &mut Places) -> Result<Batch, ExchangeError> {
     let mut batch = Batch::default();
     while let Some(frame) = frame::take::<LogFrame>(buffer)? {
         match frame {
@@ -175,7 +195,15 @@ fn parse(buffer: &mut BytesMut) -> Result<Batch, ExchangeError> {
             LogFrame::Want(Want { ids }) => batch.wanted.extend(bounded(ids)?),
             LogFrame::Refuse(refuse) => batch.refused.push(refuse),
             LogFrame::Summary(Summary { conversations }) => {
-                batch.notes.push(Note::Theirs(bounded(conversations)?));
+                let conversations = bounded(conversations)?;
+                for (conversation, _) in &conversations {
+                    places.name(*conversation);
+                }
+                batch.notes.push(Note::Theirs(conversations));
+            }
+            LogFrame::News(News(place, hash)) => {
+                let conversation = places.at(place).ok_or(ExchangeError::UnnamedRoom(place))?;
+                batch.notes.push(Note::Theirs(vec![(conversation, hash)]));
             }
             LogFrame::Have(Have { conversation, ids }) => {
                 batch.notes.push(Note::Has(conversation, bounded(ids)?));

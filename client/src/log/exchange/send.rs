@@ -14,14 +14,15 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::places::Places;
 use super::syncing::Syncing;
 use super::{
     ASK_PATIENCE, ExchangeError, ExchangeEvent, MAX_BACKLOG_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES,
     Note, PAGE, SENT_GRACE, SUMMARY_DELAY, SUMMARY_TURN, Shared,
 };
 use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Typing, Want};
-use crate::log::{ConversationId, MessageId};
-use crate::store::{OutboxRow, Point, State};
+use crate::log::{ConversationId, MessageId, SignedMessage};
+use crate::store::{Onward, OutboxRow, Point, State};
 use turns::Turns;
 
 /// Notes that are worked off before the outbox gets its turn.
@@ -42,6 +43,8 @@ pub(super) struct Sender<'a> {
     /// Written, but *sent* is not durable yet.
     unmarked: Vec<MessageId>,
     syncing: Syncing,
+    /// Rooms that were named to the peer.
+    places: Places,
     turns: Turns,
     /// Conversations may have changed since the peer was told of them.
     has_news: bool,
@@ -61,6 +64,7 @@ impl<'a> Sender<'a> {
             in_flight_bytes: 0,
             unmarked: Vec::new(),
             syncing: Syncing::default(),
+            places: Places::default(),
             turns: Turns::new(shared.exchange.store.clone(), shared.exchange.peer),
             has_news: false,
             postponed: BTreeSet::new(),
@@ -74,6 +78,7 @@ impl<'a> Sender<'a> {
         let mut newest = exchange.store.newest();
         let mut read = exchange.store.read_changes();
         let mut typing = exchange.typing.subscribe();
+        let mut onward = exchange.store.handed_on();
         let (grace, summary) = (sleep(SENT_GRACE), sleep(SUMMARY_DELAY));
         let patience = sleep(ASK_PATIENCE);
         tokio::pin!(grace, summary, patience);
@@ -97,6 +102,7 @@ impl<'a> Sender<'a> {
                 () = std::future::ready(()), if self.syncing.is_ready() && self.has_room_for_backlog() => {
                     self.send_backlog(&mut writer).await?;
                 }
+                Ok(message) = onward.recv() => self.hand_on(&message, &mut writer).await?,
                 Ok(()) = changes.changed() => self.more = true,
                 Ok(()) = newest.changed() => self.has_news = true,
                 () = &mut summary, if was_news => {
@@ -242,16 +248,45 @@ impl<'a> Sender<'a> {
         ids: &[MessageId],
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), ExchangeError> {
+        self.carry(ids, writer).await?;
+        self.shared.answered(ids.len());
+        Ok(())
+    }
+
+    /// Writes messages that are here and that the peer may have; returns those.
+    async fn carry(
+        &mut self,
+        ids: &[MessageId],
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<Vec<SignedMessage>, ExchangeError> {
         let exchange = self.shared.exchange;
         let found = exchange.store.signed_for(exchange.peer, ids.to_vec()).await?;
         let mut out = BytesMut::new();
-        for message in found {
+        for message in &found {
             LogFrame::from(Carry { bytes: message.bytes().to_vec() }).encode(&mut out);
         }
         if !out.is_empty() {
             write(writer, &out).await?;
         }
-        self.shared.answered(ids.len());
+        Ok(found)
+    }
+
+    /// Hands on what somebody else has brought just now, if the peer is to have it from here and nothing older goes first.
+    async fn hand_on(
+        &mut self,
+        message: &Onward,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ExchangeError> {
+        let Onward { conversation, id, to } = message;
+        if !to.contains(&self.shared.exchange.peer)
+            || !self.has_room_for_backlog()
+            || !self.syncing.is_level(*conversation)
+        {
+            return Ok(());
+        }
+        for message in self.carry(&[*id], writer).await? {
+            self.count_in(*conversation, *id, message.bytes().len());
+        }
         Ok(())
     }
 }

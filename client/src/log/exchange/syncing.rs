@@ -69,6 +69,11 @@ impl Syncing {
         }
     }
 
+    /// Whether anything of this conversation may go at once: nothing older waits to go first.
+    pub(super) fn is_level(&self, conversation: ConversationId) -> bool {
+        !self.backlogs.contains_key(&conversation)
+    }
+
     /// Takes a new message in the order of the backlog; `false` if there is none and it may go at once.
     pub(super) fn defer(&mut self, conversation: ConversationId, row: i64) -> bool {
         match self.backlogs.get_mut(&conversation) {

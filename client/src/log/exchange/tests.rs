@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::log::wire::{Ack, Carry, LogFrame, MAX_IDS, Want};
+use crate::log::wire::{Ack, Carry, LogFrame, MAX_IDS, News, Summary, Want};
 use crate::log::{Content, ConversationId, Head, Message};
 
 /// One side, with a real exchange on one end of a pipe and the test on the other.
@@ -168,6 +168,28 @@ async fn wants_are_answered_to_members_only() {
     lone.send(Want { ids: vec![other.id(), MessageId::of(b"unknown"), id] }).await;
     let LogFrame::Message(answer) = lone.next().await else { panic!("no answer") };
     assert_eq!(MessageId::of(&answer.bytes), id);
+}
+
+/// A room that is unknown here, which is asked for.
+async fn asks_for(lone: &mut Lone, room: ConversationId) {
+    let LogFrame::Have(have) = lone.next().await else { panic!("it does not ask") };
+    assert_eq!((have.conversation, have.ids), (room, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_are_named_in_short_by_their_places() {
+    let mut lone = lone().await;
+    let rooms = [1, 2, 3].map(|n| ConversationId::from_bytes([n; 32]));
+    let [old, new] = [b"old", b"new"].map(|id| HeadsHash::of(vec![MessageId::of(id)]));
+    lone.send(Summary { conversations: vec![(rooms[0], old), (rooms[1], old)] }).await;
+    lone.send(Summary { conversations: vec![(rooms[0], old), (rooms[2], old)] }).await;
+    for place in [0, 1, 0, 2] {
+        asks_for(&mut lone, rooms[place]).await;
+    }
+    lone.send(News(2, new)).await;
+    asks_for(&mut lone, rooms[2]).await;
+    lone.send(News(3, new)).await;
+    assert!(matches!(lone.ends().await, ExchangeError::UnnamedRoom(3)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,12 @@ thread_local! {
 }
 
 pub(super) fn members(set: Set) -> impl Iterator<Item = u8> {
-    (0..32).filter(move |number| set & (1 << number) != 0)
+    let mut left = set;
+    std::iter::from_fn(move || {
+        let number = u8::try_from(left.trailing_zeros()).expect("at most 32");
+        left &= left.checked_sub(1)?;
+        Some(number)
+    })
 }
 
 fn key(peer: usize) -> Identity {
@@ -37,9 +42,9 @@ pub(super) fn room() -> ConversationId {
     ConversationId::from_bytes([9; 32])
 }
 
-/// The messages that were written so far on one way through the model, by number.
+/// The messages that were written so far on one way through the model, by number, and by whom.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book(pub(super) Vec<Rc<SignedMessage>>);
+pub(super) struct Book(pub(super) Vec<Rc<SignedMessage>>, Vec<u8>);
 
 impl Book {
     /// `author` writes on top of `heads`.
@@ -62,6 +67,7 @@ impl Book {
             made.entry(place).or_insert_with(make).clone()
         });
         self.0.push(message);
+        self.1.push(author);
         number
     }
 
@@ -77,6 +83,15 @@ impl Book {
     fn parents(&self, number: u8) -> Set {
         let parents = &self.0[usize::from(number)].message().parents;
         parents.iter().fold(0, |set, parent| set | 1 << self.number(*parent))
+    }
+
+    pub(super) fn author(&self, number: u8) -> u8 {
+        self.1[usize::from(number)]
+    }
+
+    /// How many have written: the first so many.
+    pub(super) fn authors(&self) -> u8 {
+        self.1.iter().map(|author| author + 1).max().unwrap_or(0)
     }
 
     fn depth(&self, number: u8) -> u64 {

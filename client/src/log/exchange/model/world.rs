@@ -1,24 +1,16 @@
 //! The room: peers, the streams between them, and the steps that can come next.
 
-use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
-use super::super::Note;
-use super::super::syncing::{Answer, Next};
-use super::peer::{Book, Disk, End, Set, members, room};
-use super::search::{Bounds, Order};
-use crate::log::MessageId;
-use crate::log::difference::{Node, difference};
+use super::part::{Bytes, Grid, Part};
+use super::peer::{Book, Disk, End, Set, members};
+use super::search::{ANY, Bounds};
 use crate::log::wire::HeadsHash;
-use crate::store::{Ingested, Lacking};
-
-/// Messages of a backlog that are sent at once.
-const PAGE: usize = 2;
 
 /// A frame on its way. Sets of ids are sets of numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Frame {
+pub(super) enum Frame {
     Message(u8),
     Want(Set),
     Summary(HeadsHash),
@@ -28,8 +20,8 @@ enum Frame {
 /// What can come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The next message is written.
-    Write,
+    /// Somebody writes a message.
+    Write(u8),
     /// What is on its way from one to another arrives: everything that came together is one commit.
     Arrive(usize, usize),
     /// The same, and the receiver dies after the commit, before anybody hears of it.
@@ -50,9 +42,12 @@ pub(super) enum Step {
     Heal(usize, usize),
 }
 
+/// How many crashes, cuts, steps among others and overtakings may still be.
+pub(super) type Left = [u8; 4];
+
 /// Whether the sender hears that what it sent was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
+pub(super) enum Heard {
     Yes,
     No,
 }
@@ -68,42 +63,51 @@ pub(super) enum Fault {
     NeverAsks,
     /// Who comes back sends nothing of its outbox.
     ForgetsOutbox,
+    /// What somebody else hands on counts as delivered.
+    TrustsOthers,
+    /// What comes before its parents is acknowledged and dropped.
+    DropsEarly,
 }
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) book: Book,
-    script: Vec<u8>,
-    bounds: Bounds,
-    fault: Fault,
-    disks: Vec<Rc<Disk>>,
-    is_up: Vec<bool>,
+    /// What may still happen.
+    pub(super) bounds: Bounds,
+    pub(super) fault: Fault,
+    pub(super) disks: Vec<Part<Disk>>,
+    pub(super) is_up: Vec<bool>,
     /// What fell among what is under way.
     among: u8,
+    /// How often something overtook something else that is under way.
+    overtaken: u8,
     /// Streams that are cut.
-    cut: Option<(usize, usize)>,
+    pub(super) cut: Option<(usize, usize)>,
     /// Ends by owner and other side.
-    ends: Vec<Vec<Option<Rc<End>>>>,
+    pub(super) ends: Grid<Option<Part<End>>>,
     /// Frames by sender and receiver.
-    queues: Vec<Vec<Rc<Vec<Frame>>>>,
+    pub(super) queues: Grid<Part<Vec<Frame>>>,
+    /// What of all that is under way can come next; follows from the rest.
+    moves: Vec<Step>,
 }
 
 impl World {
-    /// So many peers, all connected; `script` says who writes, one after the other.
-    pub(super) fn new(count: usize, script: &[u8], bounds: Bounds, fault: Fault) -> Self {
+    /// So many peers, all connected.
+    pub(super) fn new(count: usize, bounds: Bounds, fault: Fault) -> Self {
         let disk = Disk { outbox: vec![0; count], ..Disk::default() };
         let mut world = Self {
             book: Book::default(),
-            script: script.to_vec(),
             bounds,
             fault,
-            disks: (0..count).map(|_| Rc::new(disk.clone())).collect(),
+            disks: (0..count).map(|_| Part::new(disk.clone())).collect(),
             is_up: vec![true; count],
             among: 0,
+            overtaken: 0,
             cut: None,
-            ends: vec![vec![None; count]; count],
-            queues: vec![vec![Rc::default(); count]; count],
+            ends: Grid::new(count, None),
+            queues: Grid::new(count, Part::default()),
+            moves: Vec::new(),
         };
         for a in 0..count {
             for b in a + 1..count {
@@ -111,39 +115,43 @@ impl World {
             }
         }
         // They know each other for a while.
-        while let Some(step) = world.moves().first() {
+        world.moves = world.under_way();
+        while let Some(step) = world.moves.first() {
             world.take(*step);
         }
         world
     }
 
-    /// A number that is the same for the same state, and hardly ever for another.
+    /// A number that is the same for the same state, and hardly ever for another; whatever may still happen.
     pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Bytes::default();
         self.book.0.iter().for_each(|message| message.id().hash(&mut hasher));
-        let Self { bounds, among, disks, is_up, cut, ends, queues, .. } = self;
-        (bounds, among, disks, is_up, cut, ends, queues).hash(&mut hasher);
+        let Self { disks, is_up, cut, ends, queues, .. } = self;
+        (disks, is_up, cut, ends, queues).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// How much may still happen.
+    pub(super) fn left(&self) -> Left {
+        let Bounds { crashes, cuts, among, overtaken, .. } = self.bounds;
+        [crashes, cuts, among - self.among, overtaken - self.overtaken]
     }
 
     /// All that can come next.
     pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = self.moves();
-        if let Order::One { among } = self.bounds.order {
+        let mut steps = self.moves.clone();
+        if self.overtaken == self.bounds.overtaken {
             steps.truncate(1);
-            if !steps.is_empty() && self.among == among {
-                return steps;
-            }
+        }
+        if !steps.is_empty() && self.among == self.bounds.among {
+            return steps;
         }
         let first: Vec<_> = steps
             .iter()
             .filter_map(|step| if let Step::Arrive(from, to) = *step { Some((from, to)) } else { None })
             .collect();
         let peers = 0..self.disks.len();
-        let written = self.book.0.len();
-        if self.script.get(written).is_some_and(|author| self.is_up[usize::from(*author)]) {
-            steps.push(Step::Write);
-        }
+        steps.extend(self.authors().filter(|author| self.is_up[usize::from(*author)]).map(Step::Write));
         steps.extend(peers.clone().filter(|peer| !self.is_up[*peer]).map(Step::Restart));
         if self.bounds.crashes > 0 {
             steps.extend(peers.clone().filter(|peer| self.is_up[*peer]).map(Step::Crash));
@@ -161,41 +169,51 @@ impl World {
         steps
     }
 
-    /// Steps of what is under way.
-    fn moves(&self) -> Vec<Step> {
-        let arrivals = self.under_way().map(|(from, to)| Step::Arrive(from, to));
-        let is_quiet = |peer: &usize| !self.under_way().any(|(from, to)| from == *peer || to == *peer);
-        let has_news = |peer: &usize| self.ends[*peer].iter().flatten().any(|end| end.has_news);
-        let tellers = (0..self.disks.len()).filter(has_news).filter(is_quiet);
-        let moves: Vec<_> = arrivals.chain(tellers.map(Step::Tell)).collect();
-        if moves.is_empty() { self.reminders() } else { moves }
+    /// Steps of what is under way: all that arrives; those who tell of news when nothing else happens to them; those who wait
+    /// when nothing else happens.
+    fn under_way(&self) -> Vec<Step> {
+        let arrivals = self.queues.pairs(|queue| !queue.is_empty());
+        let news = self.ends.pairs(|end| end.as_ref().is_some_and(|end| end.has_news));
+        let is_quiet = |peer| !arrivals.iter().any(|(from, to)| [*from, *to].contains(&peer));
+        let mut tellers: Vec<_> = news.into_iter().map(|(peer, _)| peer).collect();
+        tellers.dedup();
+        tellers.retain(|peer| is_quiet(*peer));
+        let arrivals = arrivals.into_iter().map(|(from, to)| Step::Arrive(from, to));
+        let moves: Vec<_> = arrivals.chain(tellers.into_iter().map(Step::Tell)).collect();
+        if !moves.is_empty() {
+            return moves;
+        }
+        let waits = |end: &Option<Part<End>>| end.as_ref().is_some_and(|end| end.syncing.is_held_back());
+        self.ends.pairs(waits).into_iter().map(|(a, b)| Step::Remind(a, b)).collect()
     }
 
-    fn reminders(&self) -> Vec<Step> {
-        let pairs = (0..self.disks.len()).flat_map(|a| (0..self.disks.len()).map(move |b| (a, b)));
-        let waits = |(a, b): &(usize, usize)| {
-            self.ends[*a][*b].as_ref().is_some_and(|end| end.syncing.is_held_back())
-        };
-        pairs.filter(waits).map(|(a, b)| Step::Remind(a, b)).collect()
-    }
-
-    /// Streams on which something is on its way.
-    fn under_way(&self) -> impl Iterator<Item = (usize, usize)> {
-        let pairs = (0..self.disks.len()).flat_map(|a| (0..self.disks.len()).map(move |b| (a, b)));
-        pairs.filter(|(from, to)| !self.queues[*from][*to].is_empty())
+    /// Who may write next: all who have, and one who has not. What the others are called makes no difference.
+    fn authors(&self) -> Range<u8> {
+        if self.book.0.len() == usize::from(self.bounds.messages) {
+            return 0..0;
+        }
+        let known = self.book.authors();
+        0..u8::try_from(self.disks.len()).expect("a small room").min(known + 1)
     }
 
     pub(super) fn take(&mut self, step: Step) {
+        let is_move = self.moves.contains(&step);
+        if is_move && self.bounds.overtaken != ANY {
+            self.overtaken += u8::from(self.moves[0] != step);
+        }
+        if !is_move && self.bounds.among != ANY {
+            self.among += 1;
+        }
         self.carry_out(step);
-        if self.bounds.order != Order::Any {
-            let is_move = matches!(step, Step::Arrive(..) | Step::Tell(_) | Step::Remind(..));
-            self.among = if self.moves().is_empty() { 0 } else { self.among + u8::from(!is_move) };
+        self.moves = self.under_way();
+        if self.moves.is_empty() {
+            (self.among, self.overtaken) = (0, 0);
         }
     }
 
     fn carry_out(&mut self, step: Step) {
         match step {
-            Step::Write => self.write(),
+            Step::Write(author) => self.write(author),
             Step::Arrive(from, to) => self.arrive(from, to, Heard::Yes),
             Step::ArriveAndCrash(from, to) => {
                 self.arrive(from, to, Heard::No);
@@ -233,14 +251,14 @@ impl World {
         for (author, disk) in self.disks.iter().enumerate() {
             for (reader, open) in disk.outbox.iter().enumerate().filter(|(reader, _)| *reader != author) {
                 let own = members(disk.delivered())
-                    .filter(|number| usize::from(self.script[usize::from(*number)]) == author);
+                    .filter(|number| usize::from(self.book.author(*number)) == author);
                 let there = self.disks[reader].delivered() | self.disks[reader].held();
                 let lost = own.filter(|number| (open | there) & (1 << number) == 0).count();
                 assert_eq!(lost, 0, "{reader} has acknowledged what it has not got");
             }
         }
         let is_whole = self.cut.is_none() && self.is_up.iter().all(|is_up| *is_up);
-        if is_whole && self.moves().is_empty() {
+        if is_whole && self.moves.is_empty() {
             let all = (1 << self.book.0.len()) - 1;
             for (peer, disk) in self.disks.iter().enumerate() {
                 assert_eq!(disk.delivered(), all, "{peer} lacks messages for ever");
@@ -250,225 +268,6 @@ impl World {
                     "{peer} never learns that all have its messages"
                 );
             }
-        }
-    }
-
-    fn write(&mut self) {
-        let author = self.script[self.book.0.len()];
-        let peer = usize::from(author);
-        let heads = self.disks[peer].heads(&self.book);
-        let number = self.book.compose(author, heads);
-        let disk = Rc::make_mut(&mut self.disks[peer]);
-        disk.order.push(number);
-        let row = disk.row(number);
-        for other in (0..self.disks.len()).filter(|other| *other != peer) {
-            Rc::make_mut(&mut self.disks[peer]).outbox[other] |= 1 << number;
-            if let Some(end) = self.ends[peer][other].as_mut().map(Rc::make_mut) {
-                end.has_news = true;
-                if !end.syncing.defer(room(), row) {
-                    self.queue(peer, other).push(Frame::Message(number));
-                }
-            }
-        }
-        self.pump_all(peer);
-    }
-
-    fn disconnect(&mut self, a: usize, b: usize) {
-        for (from, to) in [(a, b), (b, a)] {
-            self.ends[from][to] = None;
-            self.queues[from][to] = Rc::default();
-        }
-    }
-
-    fn connect(&mut self, a: usize, b: usize) {
-        let is_cut = [Some((a, b)), Some((b, a))].contains(&self.cut) && self.cut.is_some();
-        if a != b && self.is_up[a] && self.is_up[b] && !is_cut {
-            self.open(a, b);
-            self.open(b, a);
-        }
-    }
-
-    /// What both halves of a stream begin with.
-    fn open(&mut self, from: usize, to: usize) {
-        let (disk, book) = (&self.disks[from], &self.book);
-        let mut end = End::default();
-        let mut frames = Vec::new();
-        for (_, hash) in end.syncing.news(vec![(room(), disk.summary(book))]) {
-            frames.push(Frame::Summary(hash));
-        }
-        end.syncing.wait_for(room());
-        for note in end.intake.ask(disk.missing(book)) {
-            frames.extend(self.said(note));
-        }
-        let open = if self.fault == Fault::ForgetsOutbox { 0 } else { disk.outbox[to] };
-        for number in members(open) {
-            if !end.syncing.defer(room(), disk.row(number)) {
-                frames.push(Frame::Message(number));
-            }
-        }
-        self.ends[from][to] = Some(Rc::new(end));
-        self.queues[from][to] = Rc::new(frames);
-    }
-
-    fn tell(&mut self, from: usize, to: usize) {
-        let hash = self.disks[from].summary(&self.book);
-        let Some(end) = self.ends[from][to].as_mut().map(Rc::make_mut) else { return };
-        end.has_news = false;
-        let news = end.syncing.news(vec![(room(), hash)]);
-        let summaries = news.into_iter().map(|(_, hash)| Frame::Summary(hash));
-        Rc::make_mut(&mut self.queues[from][to]).extend(summaries);
-        self.pump(from, to);
-    }
-
-    fn remind(&mut self, from: usize, to: usize) {
-        let hash = self.disks[from].summary(&self.book);
-        let Some(end) = self.ends[from][to].as_mut().map(Rc::make_mut) else { return };
-        let told = end.syncing.reminders(&[(room(), hash)]);
-        self.queue(from, to).extend(told.into_iter().map(|(_, hash)| Frame::Summary(hash)));
-    }
-
-    /// Everything on its way from one to another is read together.
-    fn arrive(&mut self, from: usize, to: usize, heard: Heard) {
-        let frames = std::mem::take(self.queue(from, to));
-        let (mut messages, mut compared) = (Vec::new(), Vec::new());
-        for frame in frames {
-            match frame {
-                Frame::Message(number) => messages.push(number),
-                Frame::Want(set) => {
-                    let found = members(set & self.disks[to].delivered());
-                    self.queue(to, from).extend(found.map(Frame::Message));
-                }
-                Frame::Summary(_) | Frame::Have(_) => compared.push(frame),
-            }
-        }
-        self.take_in(from, to, &messages, heard);
-        for frame in compared {
-            match frame {
-                Frame::Summary(theirs) => self.compare(from, to, theirs),
-                Frame::Have(set) => self.begin(from, to, set),
-                Frame::Message(_) | Frame::Want(_) => {}
-            }
-        }
-        self.pump_all(to);
-    }
-
-    fn take_in(&mut self, from: usize, to: usize, messages: &[u8], heard: Heard) {
-        if messages.is_empty() {
-            return;
-        }
-        let before = self.disks[to].order.len();
-        let results: Vec<_> = messages
-            .iter()
-            .map(|number| {
-                let outcome = Rc::make_mut(&mut self.disks[to]).take(&self.book, *number).outcome;
-                Ingested {
-                    id: self.book.id(*number),
-                    conversation: Some(room()),
-                    outcome,
-                    delivered: Vec::new(),
-                }
-            })
-            .collect();
-        let has_grown = self.disks[to].order.len() > before;
-        if self.fault == Fault::AcksEarly {
-            Rc::make_mut(&mut self.disks[to]).order.truncate(before);
-        }
-        let Some(end) = self.ends[to][from].as_mut().map(Rc::make_mut) else { return };
-        let notes = end.intake.judge(&results);
-        for end in self.ends[to].iter_mut().flatten().filter(|_| has_grown) {
-            Rc::make_mut(end).has_news = true;
-        }
-        for note in notes {
-            let frame = match note {
-                Note::Compare(_) => Some(self.position(to)),
-                // An acknowledgement changes nothing but what the sender knows: when it comes matters only if it is lost.
-                Note::Ack(ids) if heard == Heard::Yes => {
-                    let set = self.set(&ids);
-                    Rc::make_mut(&mut self.disks[from]).outbox[to] &= !set;
-                    None
-                }
-                note => self.said(note),
-            };
-            self.queue(to, from).extend(frame);
-        }
-    }
-
-    fn queue(&mut self, from: usize, to: usize) -> &mut Vec<Frame> {
-        Rc::make_mut(&mut self.queues[from][to])
-    }
-
-    fn set(&self, ids: &[MessageId]) -> Set {
-        ids.iter().fold(0, |set, id| set | 1 << self.book.number(*id))
-    }
-
-    fn position(&self, peer: usize) -> Frame {
-        Frame::Have(self.disks[peer].position(&self.book))
-    }
-
-    /// What a note becomes on the wire.
-    fn said(&self, note: Note) -> Option<Frame> {
-        match note {
-            Note::Want(ids) => (self.fault != Fault::NeverAsks).then(|| Frame::Want(self.set(&ids))),
-            _ => None,
-        }
-    }
-
-    fn compare(&mut self, from: usize, to: usize, theirs: HeadsHash) {
-        let ours = self.disks[to].summary(&self.book);
-        let Some(end) = self.ends[to][from].as_mut().map(Rc::make_mut) else { return };
-        let answer = end.syncing.compare(room(), theirs, Some(ours)).expect("one room");
-        let frame = match answer {
-            Some(Answer::Have | Answer::Heads) if self.fault == Fault::NeverAsks => return,
-            Some(Answer::Have) => self.position(to),
-            Some(Answer::Heads) => Frame::Have(self.disks[to].heads(&self.book)),
-            Some(Answer::Same) => Frame::Summary(theirs),
-            None => return,
-        };
-        self.queue(to, from).push(frame);
-    }
-
-    /// `from` has said what it has: `to` finds out what it lacks.
-    fn begin(&mut self, from: usize, to: usize, known: Set) {
-        let (disk, book) = (&self.disks[to], &self.book);
-        let nodes =
-            |set: Set| -> Vec<Node> { members(set).filter_map(|number| disk.node(book, number)).collect() };
-        let common = nodes(known);
-        let lacking = if common.is_empty() {
-            Lacking::Everything
-        } else {
-            let parents = |row| Ok::<_, Infallible>(disk.parents_of(book, row));
-            let Ok(rows) = difference(&nodes(disk.heads(book)), &common, usize::MAX, parents);
-            let mut rows = rows.expect("no bound");
-            rows.sort_unstable();
-            Lacking::Rows(rows)
-        };
-        if let Some(end) = self.ends[to][from].as_mut().map(Rc::make_mut) {
-            end.syncing.begin(room(), lacking);
-        }
-    }
-
-    fn pump_all(&mut self, peer: usize) {
-        (0..self.disks.len()).for_each(|other| self.pump(peer, other));
-    }
-
-    /// What of a backlog is ready goes out.
-    fn pump(&mut self, from: usize, to: usize) {
-        let disk = &self.disks[from];
-        let Some(end) = self.ends[from][to].as_mut().map(Rc::make_mut) else { return };
-        while end.syncing.is_ready() {
-            let rows = match end.syncing.next(PAGE) {
-                None => Vec::new(),
-                Some(Next::Rows(rows)) => rows,
-                Some(Next::After(conversation, after)) => {
-                    let all = after + 1..=i64::try_from(disk.order.len()).unwrap();
-                    let rows: Vec<_> = all.take(PAGE).collect();
-                    end.syncing.went_on(conversation, rows.last().copied());
-                    rows
-                }
-            };
-            let queue = Rc::make_mut(&mut self.queues[from][to]);
-            queue.extend(rows.into_iter().map(|row| Frame::Message(disk.at(row))));
-            end.has_news |= !end.syncing.is_ready();
         }
     }
 }

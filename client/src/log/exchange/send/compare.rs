@@ -10,7 +10,7 @@ use super::super::syncing::{Answer, MAX_COMPARED, Next, TooMany};
 use super::super::{ExchangeError, ExchangeEvent, PAGE};
 use super::{Sender, write};
 use crate::log::ingest::Quota;
-use crate::log::wire::{Carry, Have, HeadsHash, Later, LogFrame, MAX_IDS, Read, Summary};
+use crate::log::wire::{Carry, Have, HeadsHash, Later, LogFrame, MAX_IDS, News, Read, Summary};
 use crate::log::{ConversationId, MessageId};
 use crate::store::Point;
 
@@ -28,7 +28,8 @@ impl Sender<'_> {
         let mut summaries = exchange.store.summaries(exchange.peer).await?;
         summaries.truncate(MAX_COMPARED);
         let mut out = BytesMut::new();
-        encode(&self.syncing.news(summaries.clone()), &mut out);
+        let news = self.syncing.news(summaries.clone());
+        self.tell(&news, &mut out);
         for (conversation, _) in summaries {
             self.syncing.wait_for(conversation);
         }
@@ -43,7 +44,8 @@ impl Sender<'_> {
         let exchange = self.shared.exchange;
         let summaries = exchange.store.summaries(exchange.peer).await?;
         let mut out = BytesMut::new();
-        encode(&self.syncing.news(summaries), &mut out);
+        let news = self.syncing.news(summaries);
+        self.tell(&news, &mut out);
         if out.is_empty() { Ok(()) } else { write(writer, &out).await }
     }
 
@@ -67,7 +69,7 @@ impl Sender<'_> {
                 Some(Answer::Heads) if self.turns.take(conversation) => {
                     self.ask_from_heads(conversation, ours, out).await?;
                 }
-                Some(Answer::Same) => encode(&[(conversation, hash)], out),
+                Some(Answer::Same) => self.tell(&[(conversation, hash)], out),
                 Some(Answer::Have | Answer::Heads) | None => {}
             }
         }
@@ -87,7 +89,8 @@ impl Sender<'_> {
         }
         let ours = exchange.store.summaries(exchange.peer).await?;
         let mut out = BytesMut::new();
-        encode(&self.syncing.reminders(&ours), &mut out);
+        let reminders = self.syncing.reminders(&ours);
+        self.tell(&reminders, &mut out);
         for conversation in waiting {
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let is_wanted =
@@ -230,10 +233,19 @@ impl Sender<'_> {
             exchange.store.note_told(exchange.peer, last).await?;
         }
     }
-}
 
-fn encode(summaries: &[(ConversationId, HeadsHash)], out: &mut BytesMut) {
-    for page in summaries.chunks(MAX_IDS) {
-        LogFrame::from(Summary { conversations: page.to_vec() }).encode(out);
+    /// Writes what rooms come to: of those that were named before in short.
+    fn tell(&mut self, summaries: &[(ConversationId, HeadsHash)], out: &mut BytesMut) {
+        let mut unnamed = Vec::new();
+        for &(conversation, hash) in summaries {
+            match self.places.of(conversation) {
+                Some(place) => LogFrame::from(News(place, hash)).encode(out),
+                None => unnamed.push((conversation, hash)),
+            }
+        }
+        for page in unnamed.chunks(MAX_IDS) {
+            page.iter().for_each(|(conversation, _)| self.places.name(*conversation));
+            LogFrame::from(Summary { conversations: page.to_vec() }).encode(out);
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::neighbours;
 use crate::log::exchange::{Exchange, WallClock, run};
-use crate::log::wire::LogFrame;
+use crate::log::wire::{Carry, LogFrame};
 use crate::log::{Act, Content, ConversationId, Head, Message, MessageId, SignedMessage};
 use crate::store::Store;
 
@@ -53,6 +53,7 @@ impl Traffic {
             }
             LogFrame::Ack(_) => "acks",
             LogFrame::Summary(_) => "summaries",
+            LogFrame::News(_) => "news",
             LogFrame::Have(_) => "haves",
             _ => "other",
         };
@@ -67,11 +68,14 @@ impl Traffic {
     }
 }
 
+/// Every member's store, and streams between those who are there.
 struct Hall {
-    dir: TempDir,
+    _dir: TempDir,
     people: Vec<Identity>,
     room: ConversationId,
     stores: Vec<Store>,
+    /// Who is not away, by number.
+    present: Vec<usize>,
     traffic: Arc<Mutex<Traffic>>,
     tasks: JoinSet<()>,
 }
@@ -118,17 +122,27 @@ async fn stores(dir: &Path, people: &[Identity], log: &[SignedMessage]) -> Vec<S
 }
 
 impl Hall {
-    async fn new(count: u8) -> Self {
+    /// A room of so many, of whom each `away`th one is away.
+    async fn new(count: u8, away: usize) -> Self {
         let dir = if Path::new(MEMORY).is_dir() { TempDir::new_in(MEMORY) } else { TempDir::new() }.unwrap();
         let people: Vec<_> = (1..=count).map(|seed| Identity::from_seed([seed; 32])).collect();
         let (room, log) = events(&people);
         let stores = stores(dir.path(), &people, &log).await;
-        let mut hall = Self { dir, people, room, stores, traffic: Arc::default(), tasks: JoinSet::new() };
+        let mut hall = Self {
+            _dir: dir,
+            people,
+            room,
+            stores,
+            present: Vec::new(),
+            traffic: Arc::default(),
+            tasks: JoinSet::new(),
+        };
         tokio::time::pause();
+        hall.present = (0..hall.people.len()).filter(|n| (n + 1) % away != 0).collect();
         let members: Vec<_> = hall.people.iter().map(Identity::peer_id).collect();
-        for (a, me) in members.iter().enumerate() {
+        for (a, me) in hall.present.clone().into_iter().map(|n| (n, &members[n])) {
             let near = neighbours(room, *me, &members);
-            for b in (a + 1..members.len()).filter(|b| near.contains(&members[*b])) {
+            for b in hall.present.clone().into_iter().filter(|b| *b > a && near.contains(&members[*b])) {
                 hall.connect(a, b);
             }
         }
@@ -147,7 +161,7 @@ impl Hall {
         self.tasks.spawn(serve(self.stores[b].clone(), id_a, near_b));
     }
 
-    /// Somebody writes; returns when all have it.
+    /// Somebody writes; returns the message and the length of its frame when all who are there have it.
     async fn say(&self, author: usize, text: &str, nonce: u64) -> (MessageId, usize) {
         let content = Content::text(text);
         let row = self.stores[author]
@@ -157,7 +171,7 @@ impl Hall {
         let id = row.id();
         self.traffic.lock().unwrap().hops.insert((id, self.people[author].peer_id()), 0);
         let begun = now();
-        for store in &self.stores {
+        for store in self.present.iter().map(|n| &self.stores[*n]) {
             while store.get(&[id]).await.unwrap().is_empty() {
                 assert!(now() < begun + PATIENCE, "not everybody has it after {PATIENCE:?}");
                 sleep(DELAY).await;
@@ -165,7 +179,7 @@ impl Hall {
         }
         let signed =
             self.stores[author].signed_for(self.people[1 - author.min(1)].peer_id(), vec![id]).await.unwrap();
-        let frame = LogFrame::from(crate::log::wire::Carry { bytes: signed[0].bytes().to_vec() });
+        let frame = LogFrame::from(Carry { bytes: signed[0].bytes().to_vec() });
         (id, frame.to_bytes().len())
     }
 }
@@ -211,31 +225,58 @@ async fn serve(store: Store, peer: PeerId, stream: DuplexStream) {
     let _ = tokio::join!(run(exchange, reader, writer), drain);
 }
 
-/// The least that can be: every member but the author gets the frame with the message once.
-async fn talk(count: u8, messages: u64, len: usize) {
-    let hall = Hall::new(count).await;
+/// What texts of one length came to.
+struct Talk {
+    /// Bytes of all frames.
+    bytes: usize,
+    /// The least that can be: everybody who is there but the author gets the frame with the message once.
+    least: usize,
+    most_hops: usize,
+    /// Frames with a message that was there already.
+    doubled: usize,
+}
+
+/// So many texts by different people, one after the other.
+async fn talk(hall: &Hall, messages: usize, len: usize) -> Talk {
+    *hall.traffic.lock().unwrap() = Traffic::default();
     let text = "x".repeat(len);
     let mut least = 0;
     let mut most_hops = 0;
     for n in 0..messages {
-        let author = usize::try_from(n * 37).unwrap() % hall.people.len();
-        let (id, frame) = hall.say(author, &text, n).await;
-        least += frame * (hall.people.len() - 1);
+        let author = hall.present[n * 37 % hall.present.len()];
+        let (id, frame) = hall.say(author, &text, n.try_into().unwrap()).await;
+        least += frame * (hall.present.len() - 1);
         most_hops = most_hops.max(hall.traffic.lock().unwrap().most_hops(id));
         sleep(PAUSE).await;
     }
     let traffic = hall.traffic.lock().unwrap();
-    let all: usize = traffic.bytes.values().sum();
+    let talk = Talk { bytes: traffic.bytes.values().sum(), least, most_hops, doubled: traffic.doubled };
     println!(
-        "{count} members, {messages} texts of {len} bytes: at most {most_hops} hops, {} came twice, {all} bytes, least {least}: {:?}",
-        traffic.doubled, traffic.bytes
+        "{} of {} members there, {messages} texts of {len} bytes: at most {most_hops} hops, {} came twice, {} bytes, least {least}: {:?}",
+        hall.present.len(),
+        hall.people.len(),
+        talk.doubled,
+        talk.bytes,
+        traffic.bytes
     );
-    assert!(most_hops <= 3, "{most_hops} hops");
-    assert!(all <= 2 * least, "{all} bytes, and {least} would be the least");
-    drop(hall.dir);
+    talk
 }
 
 #[tokio::test]
 async fn a_hundred_members_get_every_message_in_three_hops() {
-    talk(100, 5, 750).await;
+    let hall = Hall::new(100, usize::MAX).await;
+    for len in [40, 100, 750] {
+        let Talk { bytes, least, most_hops, doubled } = talk(&hall, 5, len).await;
+        assert!(most_hops <= 3, "{most_hops} hops");
+        assert!(bytes <= 2 * least, "{bytes} bytes, and {least} would be the least");
+        assert_eq!(doubled, 0);
+    }
+}
+
+/// Branches of the tree are cut off at those who are away: the others are told of what is new, and ask.
+#[tokio::test]
+async fn whoever_is_there_gets_every_message_while_half_are_away() {
+    let hall = Hall::new(60, 2).await;
+    let Talk { doubled, .. } = talk(&hall, 5, 100).await;
+    assert!(doubled <= hall.present.len() / 2, "{doubled} came twice");
 }
