@@ -34,7 +34,7 @@ mod verified;
 mod walk;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,15 +64,13 @@ pub use shares::MAX_SHARE;
 pub use stances::{Regard, Span, Stance, Stances, Subject};
 pub use sync::Lacking;
 
-use crate::log::{Content, ConversationId, MessageId, SignedMessage};
+use crate::log::{Content, ConversationId, MessageId};
 use asking::Asking;
 use departures::Departures;
 use onward::HandingOn;
 use readers::Readers;
 use writer::{Answer, Writer};
 
-/// Longest name of a setting and longest address of a server, in bytes.
-const MAX_KEY_LEN: usize = 512;
 /// Messages from a peer that are taken in without a user getting their turn in between.
 const PIECE: usize = 32;
 /// Messages whose states are moved forward in the time that taking in one takes.
@@ -276,20 +274,6 @@ impl Store {
         Ok(results)
     }
 
-    /// What is to be sent to `recipient`, in order: at most `limit` messages with a sequence above
-    /// `after_sequence`.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the database cannot be read; so with all methods that only read.
-    pub async fn outbox(
-        &self,
-        recipient: PeerId,
-        after_sequence: u64,
-        limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(move |conn| outbox::open(conn, recipient, after_sequence, limit)).await
-    }
-
     /// Changes whenever a message for `recipient` was committed.
     #[must_use]
     pub fn outbox_changes(&self, recipient: PeerId) -> watch::Receiver<u64> {
@@ -338,192 +322,10 @@ impl Store {
         self.writer()?.enqueue(messages, work, |_: &Vec<MessageId>| ()).await
     }
 
-    /// Everything that is not delivered yet, in order; at most `limit`.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn unsent(&self, limit: usize) -> Result<Vec<Unsent>, StoreError> {
-        self.read(move |conn| outbox::unsent(conn, limit)).await
-    }
-
-    /// Single messages; those that are not here are left out.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn get(&self, ids: &[MessageId]) -> Result<Vec<MessageRow>, StoreError> {
-        let (me, ids) = (self.inner.me, ids.to_vec());
-        self.read(move |conn| history::get(conn, me, &ids)).await
-    }
-
-    /// The signed form of those of `ids` that are here and whose conversation has `reader` as a member.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn signed_for(
-        &self,
-        reader: PeerId,
-        ids: Vec<MessageId>,
-    ) -> Result<Vec<SignedMessage>, StoreError> {
-        self.read(move |conn| history::signed_for(conn, reader, &ids)).await
-    }
-
-    /// Messages that are missing in conversations of which `member` is one; at most `limit`.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn missing(&self, member: PeerId, limit: usize) -> Result<Vec<MessageId>, StoreError> {
-        self.read(move |conn| conversations::missing(conn, member, limit)).await
-    }
-
-    /// The heads of a conversation, ascending.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn heads(&self, conversation: ConversationId) -> Result<Vec<MessageId>, StoreError> {
-        self.read(move |conn| {
-            let Some(row) = conversations::row(conn, conversation)? else { return Ok(Vec::new()) };
-            let heads: BTreeSet<_> = conversations::heads(conn, row)?.iter().map(|head| head.id).collect();
-            Ok(heads.into_iter().collect())
-        })
-        .await
-    }
-
-    /// Forks found in a conversation.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn forks(&self, conversation: ConversationId) -> Result<Vec<Fork>, StoreError> {
-        self.read(move |conn| conversations::forks(conn, conversation)).await
-    }
-
-    /// The first fork of each author in each conversation, of those that came to light after the message with the arrival number
-    /// `after`.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn first_forks(&self, after: u64) -> Result<Vec<Fork>, StoreError> {
-        self.read(move |conn| conversations::first_forks(conn, after)).await
-    }
-
-    /// All conversations, oldest first.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
-        let me = self.inner.me;
-        self.read(move |conn| conversations::list(conn, me, None)).await
-    }
-
-    /// One conversation; `None` if it is not known here.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        let me = self.inner.me;
-        self.read(move |conn| Ok(conversations::list(conn, me, Some(id))?.pop())).await
-    }
-
-    /// The selected part of a conversation, oldest first.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn history(&self, selection: Selection) -> Result<Vec<HistoryRow>, StoreError> {
-        let me = self.inner.me;
-        self.read(move |conn| history::history(conn, me, selection)).await
-    }
-
-    /// Where messages are kept back because earlier ones are missing.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn gaps(&self) -> Result<BTreeMap<ConversationId, Gap>, StoreError> {
-        self.read(history::gaps).await
-    }
-
-    /// Delivered messages of all conversations in order of arrival, at most `limit` after the arrival number
-    /// `after`: together with [`Store::newest`] a way to miss nothing and see nothing twice.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn arrived(&self, after: u64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
-        let me = self.inner.me;
-        self.read(move |conn| history::arrived(conn, me, after, limit)).await
-    }
-
     /// Follows the arrival number of the newest delivered message.
     #[must_use]
     pub fn newest(&self) -> watch::Receiver<u64> {
         self.inner.newest.subscribe()
-    }
-
-    /// Remembers that somebody was met: makes the contact, or renews name, time and endpoints.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was changed then. So with all methods that write.
-    pub async fn meet(&self, meeting: Meeting) -> Result<(), StoreError> {
-        self.write(move |conn| contacts::meet(conn, &meeting)).await
-    }
-
-    /// Gives a contact the user's own name; an empty one takes it away.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownContact`]; else see [`Store::meet`].
-    pub async fn rename(&self, peer: PeerId, own_name: &str) -> Result<(), StoreError> {
-        let own_name = own_name.to_owned();
-        self.write(move |conn| contacts::rename(conn, peer, &own_name)).await
-    }
-
-    /// All contacts, those seen last first.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
-        self.read(contacts::list).await
-    }
-
-    /// Contacts that `text` can mean: by whole name, else by the beginning of the name or the key.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn find_contacts(&self, text: &str) -> Result<Vec<Contact>, StoreError> {
-        let text = text.to_owned();
-        self.read(move |conn| contacts::find(conn, &text)).await
-    }
-
-    /// The key that is pinned for the server at `address`, as the user writes it.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn pin(&self, address: &str) -> Result<Option<PeerId>, StoreError> {
-        let address = key(address);
-        self.read(move |conn| contacts::pin(conn, &address)).await
-    }
-
-    /// Pins the key of the server at `address`, in place of an earlier one.
-    ///
-    /// # Errors
-    /// See [`Store::meet`].
-    pub async fn set_pin(&self, address: &str, server: PeerId) -> Result<(), StoreError> {
-        let address = key(address);
-        self.write(move |conn| contacts::set_pin(conn, &address, server)).await
-    }
-
-    /// A setting.
-    ///
-    /// # Errors
-    /// See [`Store::outbox`].
-    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let name = setting_key(name);
-        self.read(move |conn| contacts::setting(conn, &name)).await
-    }
-
-    /// Changes a setting.
-    ///
-    /// # Errors
-    /// See [`Store::meet`].
-    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        let (name, value) = (setting_key(name), value.to_owned());
-        self.write(move |conn| contacts::set_setting(conn, &name, &value)).await
     }
 
     /// A step outside the store at which a test may let the program die.
@@ -551,16 +353,6 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.inner.readers.read(query).await
     }
-}
-
-/// A server's address as it is looked up: without case and within its bound.
-fn key(address: &str) -> String {
-    address.chars().take(MAX_KEY_LEN).collect::<String>().to_lowercase()
-}
-
-/// Settings of users and front ends have their own space beside those of the store itself.
-fn setting_key(name: &str) -> String {
-    format!("user.{}", name.chars().take(MAX_KEY_LEN).collect::<String>())
 }
 
 fn newest(conn: &Connection) -> Result<u64, StoreError> {

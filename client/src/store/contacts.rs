@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::Store;
 use super::error::StoreError;
 use super::sql::{int, peer, rows, run, uint};
 
 /// Characters of a name that are kept.
 pub const MAX_NAME_CHARS: usize = 64;
+/// Longest name of a setting and longest address of a server, in bytes.
+const MAX_KEY_LEN: usize = 512;
 /// Endpoints that are remembered of a contact.
 pub const MAX_ENDPOINTS: usize = 8;
 
@@ -146,4 +149,86 @@ pub(super) fn set_setting(conn: &Connection, name: &str, value: &str) -> Result<
          ON CONFLICT (name) DO UPDATE SET value = ?2";
     run(conn, insert, params![name, value])?;
     Ok(())
+}
+
+impl Store {
+    /// Remembers that somebody was met: makes the contact, or renews name, time and endpoints.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then. So with all methods that write.
+    pub async fn meet(&self, meeting: Meeting) -> Result<(), StoreError> {
+        self.write(move |conn| meet(conn, &meeting)).await
+    }
+
+    /// Gives a contact the user's own name; an empty one takes it away.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`]; else see [`Store::meet`].
+    pub async fn rename(&self, peer: PeerId, own_name: &str) -> Result<(), StoreError> {
+        let own_name = own_name.to_owned();
+        self.write(move |conn| rename(conn, peer, &own_name)).await
+    }
+
+    /// All contacts, those seen last first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
+        self.read(list).await
+    }
+
+    /// Contacts that `text` can mean: by whole name, else by the beginning of the name or the key.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn find_contacts(&self, text: &str) -> Result<Vec<Contact>, StoreError> {
+        let text = text.to_owned();
+        self.read(move |conn| find(conn, &text)).await
+    }
+
+    /// The key that is pinned for the server at `address`, as the user writes it.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn pin(&self, address: &str) -> Result<Option<PeerId>, StoreError> {
+        let address = key(address);
+        self.read(move |conn| pin(conn, &address)).await
+    }
+
+    /// Pins the key of the server at `address`, in place of an earlier one.
+    ///
+    /// # Errors
+    /// See [`Store::meet`].
+    pub async fn set_pin(&self, address: &str, server: PeerId) -> Result<(), StoreError> {
+        let address = key(address);
+        self.write(move |conn| set_pin(conn, &address, server)).await
+    }
+
+    /// A setting.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = setting_key(name);
+        self.read(move |conn| setting(conn, &name)).await
+    }
+
+    /// Changes a setting.
+    ///
+    /// # Errors
+    /// See [`Store::meet`].
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let (name, value) = (setting_key(name), value.to_owned());
+        self.write(move |conn| set_setting(conn, &name, &value)).await
+    }
+}
+
+/// A server's address as it is looked up: without case and within its bound.
+pub(super) fn key(address: &str) -> String {
+    address.chars().take(MAX_KEY_LEN).collect::<String>().to_lowercase()
+}
+
+/// Settings of users and front ends have their own space beside those of the store itself.
+pub(super) fn setting_key(name: &str) -> String {
+    format!("user.{}", name.chars().take(MAX_KEY_LEN).collect::<String>())
 }

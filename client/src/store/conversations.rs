@@ -1,8 +1,11 @@
 //! Conversations and who belongs to them.
 
+use std::collections::BTreeSet;
+
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::Store;
 use super::error::StoreError;
 use super::rooms::standing;
 use super::sql::{conversation_id, int, limit, message_id, peer, rows, run, uint};
@@ -195,4 +198,62 @@ pub(super) fn first_forks(conn: &Connection, after: u64) -> Result<Vec<Fork>, St
 
 fn fork(row: &Row<'_>) -> rusqlite::Result<Fork> {
     Ok(Fork { author: peer(row, 0)?, first: message_id(row, 1)?, second: message_id(row, 2)? })
+}
+
+impl Store {
+    /// Messages that are missing in conversations of which `member` is one; at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn missing(&self, member: PeerId, limit: usize) -> Result<Vec<MessageId>, StoreError> {
+        self.read(move |conn| missing(conn, member, limit)).await
+    }
+
+    /// The heads of a conversation, ascending.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn heads(&self, conversation: ConversationId) -> Result<Vec<MessageId>, StoreError> {
+        self.read(move |conn| {
+            let Some(row) = row(conn, conversation)? else { return Ok(Vec::new()) };
+            let heads: BTreeSet<_> = heads(conn, row)?.iter().map(|head| head.id).collect();
+            Ok(heads.into_iter().collect())
+        })
+        .await
+    }
+
+    /// Forks found in a conversation.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn forks(&self, conversation: ConversationId) -> Result<Vec<Fork>, StoreError> {
+        self.read(move |conn| forks(conn, conversation)).await
+    }
+
+    /// The first fork of each author in each conversation, of those that came to light after the message with the arrival number
+    /// `after`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn first_forks(&self, after: u64) -> Result<Vec<Fork>, StoreError> {
+        self.read(move |conn| first_forks(conn, after)).await
+    }
+
+    /// All conversations, oldest first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn conversations(&self) -> Result<Vec<Conversation>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| list(conn, me, None)).await
+    }
+
+    /// One conversation; `None` if it is not known here.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| Ok(list(conn, me, Some(id))?.pop())).await
+    }
 }

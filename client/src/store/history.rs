@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common::identity::PeerId;
 use rusqlite::{Connection, Row, params};
 
+use super::Store;
 use super::changes::{self, Marks};
 use super::conversations;
 use super::error::StoreError;
@@ -243,4 +244,54 @@ pub(super) fn gaps(conn: &Connection) -> Result<BTreeMap<ConversationId, Gap>, S
         Ok(gap.map(|gap| (ConversationId::from_bytes(id), gap)))
     });
     found.filter_map(Result::transpose).collect()
+}
+
+impl Store {
+    /// The selected part of a conversation, oldest first.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn history(&self, selection: Selection) -> Result<Vec<HistoryRow>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| history(conn, me, selection)).await
+    }
+
+    /// Where messages are kept back because earlier ones are missing.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn gaps(&self) -> Result<BTreeMap<ConversationId, Gap>, StoreError> {
+        self.read(gaps).await
+    }
+
+    /// Delivered messages of all conversations in order of arrival, at most `limit` after the arrival number
+    /// `after`: together with [`Store::newest`] a way to miss nothing and see nothing twice.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn arrived(&self, after: u64, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        let me = self.inner.me;
+        self.read(move |conn| arrived(conn, me, after, limit)).await
+    }
+
+    /// Single messages; those that are not here are left out.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn get(&self, ids: &[MessageId]) -> Result<Vec<MessageRow>, StoreError> {
+        let (me, ids) = (self.inner.me, ids.to_vec());
+        self.read(move |conn| get(conn, me, &ids)).await
+    }
+
+    /// The signed form of those of `ids` that are here and whose conversation has `reader` as a member.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn signed_for(
+        &self,
+        reader: PeerId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<SignedMessage>, StoreError> {
+        self.read(move |conn| signed_for(conn, reader, &ids)).await
+    }
 }

@@ -4,6 +4,7 @@ use common::identity::PeerId;
 use rusqlite::{OptionalExtension, params};
 
 use super::Store;
+use super::contacts;
 use super::error::StoreError;
 use super::sql::{int, limit, peer, run};
 
@@ -23,7 +24,7 @@ impl Store {
         now_ms: u64,
         renew: bool,
     ) -> Result<PeerId, StoreError> {
-        let (server, name) = (super::key(server), name.to_owned());
+        let (server, name) = (contacts::key(server), name.to_owned());
         self.write(move |conn| {
             let known = conn
                 .prepare_cached("SELECT peer FROM found_names WHERE server = ?1 AND name = ?2")?

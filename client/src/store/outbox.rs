@@ -4,6 +4,7 @@ use bytes::Bytes;
 use common::identity::PeerId;
 use rusqlite::{Connection, params};
 
+use super::Store;
 use super::error::StoreError;
 use super::sql::{conversation_id, int, limit, message_id, peer, rows, run, uint};
 use crate::log::{ConversationId, MessageId};
@@ -174,6 +175,30 @@ pub(super) fn states(conn: &Connection, message: i64) -> Result<Vec<(PeerId, Sta
     let query =
         conn.prepare_cached("SELECT recipient, state FROM outbox WHERE message = ?1 ORDER BY recipient")?;
     rows(query, params![message], |row| Ok((peer(row, 0)?, State::from_number(row.get(1)?))))
+}
+
+impl Store {
+    /// What is to be sent to `recipient`, in order: at most `limit` messages with a sequence above
+    /// `after_sequence`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read; so with all methods that only read.
+    pub async fn outbox(
+        &self,
+        recipient: PeerId,
+        after_sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(move |conn| open(conn, recipient, after_sequence, limit)).await
+    }
+
+    /// Everything that is not delivered yet, in order; at most `limit`.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn unsent(&self, limit: usize) -> Result<Vec<Unsent>, StoreError> {
+        self.read(move |conn| unsent(conn, limit)).await
+    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn all_unasked(conn: &Connection, me: PeerId) -> Result<(u64, u64), StoreError> 
 
 /// Whether the database is as large as the user lets it get. Pages that are free count as room.
 fn is_disk_full(conn: &Connection) -> Result<bool, StoreError> {
-    let gib = contacts::setting(conn, &super::setting_key(DISK))?.and_then(|set| set.parse().ok());
+    let gib = contacts::setting(conn, &contacts::setting_key(DISK))?.and_then(|set| set.parse().ok());
     let max = gib.unwrap_or(DEFAULT_DISK).saturating_mul(1024 * MIB);
     let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get(0)).map(uint);
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
