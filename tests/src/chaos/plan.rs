@@ -46,7 +46,7 @@ pub struct Plan {
 pub struct HomePlan {
     /// How it is connected.
     pub access: Access,
-    /// By how many hours its wall clock is wrong: -1, 0 or 1.
+    /// Whether its wall clock is ten years slow, right or ten years fast: -1, 0 or 1.
     pub clock: i8,
 }
 

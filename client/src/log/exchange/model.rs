@@ -46,7 +46,7 @@ fn handed_on_by_others() {
     visit(Bounds { messages: 2, crashes: 1, cuts: 0, among: 2, branches: Branches::All, ..USUAL });
 }
 
-/// Far more than that. Hours, and gigabytes.
+/// Far more than that: the last two take hours and gigabytes.
 #[test]
 #[ignore = "takes hours"]
 fn all_at_length() {
