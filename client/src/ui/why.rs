@@ -44,17 +44,21 @@ fn absent(why: &Why, name: &str) -> Vec<String> {
 
 fn tried(insight: &Insight) -> String {
     let Outlook { checks, answered, method, failures, packets, .. } = insight.outlook;
-    let mut parts = vec![format!("{checks} direct packets over UDP, {answered} answered")];
+    let checks = words::count(checks, "direct packet", "direct packets");
+    let mut parts = vec![format!("{checks} over UDP, {answered} answered")];
     if let Some(method) = method_text(method) {
-        parts.push(format!("{method}: {failures} tries failed, {packets} packets"));
+        let (tries, packets) =
+            (words::count(failures, "try", "tries"), words::count(packets, "packet", "packets"));
+        parts.push(format!("{method}: {tries} failed, {packets}"));
     }
     let TcpOutlook { state, failed } = insight.tcp;
+    let rounds = words::count(failed, "round", "rounds");
     match state {
         TcpState::NotNeeded => {}
-        TcpState::Waiting => parts.push(format!("TCP: {failed} rounds failed, the next one comes")),
-        TcpState::Trying => parts.push(format!("TCP: {failed} rounds failed, one is under way")),
+        TcpState::Waiting => parts.push(format!("TCP: {rounds} failed, the next one comes")),
+        TcpState::Trying => parts.push(format!("TCP: {rounds} failed, one is under way")),
         TcpState::Connected => parts.push("TCP: connected".to_owned()),
-        TcpState::GivenUp => parts.push(format!("TCP: {failed} rounds failed, given up")),
+        TcpState::GivenUp => parts.push(format!("TCP: {rounds} failed, given up")),
     }
     parts.join("; ")
 }

@@ -5,28 +5,28 @@ use common::traversal::nat::{Allocation, Class, Mapping, Nat};
 
 /// What a NAT does, in a few words.
 pub(super) fn nat(nat: Nat) -> String {
-    let mapping = match nat.mapping {
-        Mapping::Unknown => return "not known".to_owned(),
-        Mapping::Independent => "one public port for everybody",
-        Mapping::OneAddress => "one public port for all ports of the server; perhaps another for others",
-        Mapping::AddressDependent => "another public port for each machine",
-        Mapping::PortDependent => "another public port for each connection",
+    let mapping = match (nat.mapping, nat.allocation) {
+        (Mapping::Unknown, _) => return "not known".to_owned(),
+        (Mapping::Independent | Mapping::OneAddress, Allocation::Preserving) => "ports stay as they are",
+        (Mapping::Independent, _) => "one public port for everybody",
+        (Mapping::OneAddress, _) => "one public port for the server, perhaps another for others",
+        (Mapping::AddressDependent, _) => "another public port for each machine",
+        (Mapping::PortDependent, _) => "another public port for each connection",
     };
     let ports = match nat.allocation {
-        Allocation::Unknown => "",
-        Allocation::Preserving => ", the one that the program has",
-        Allocation::Sequential { .. } => ", counted up",
+        Allocation::Unknown | Allocation::Preserving => "",
+        Allocation::Sequential { .. } => ", one after the other",
         Allocation::Random(range) if range.is_block() => ", at random in a block",
         Allocation::Random(_) => ", at random",
     };
-    format!("{mapping}{ports} ({})", difficulty(nat.class()))
+    format!("{} to reach, {mapping}{ports}", difficulty(nat.class()))
 }
 
 const fn difficulty(class: Class) -> &'static str {
     match class {
-        Class::Unknown => "unknown",
-        Class::Easy => "easy",
+        Class::Unknown => "perhaps easy",
         Class::Doubtful(_) => "probably easy",
+        Class::Easy => "easy",
         Class::Hard(_) => "hard",
     }
 }
@@ -89,4 +89,14 @@ pub(super) fn duration(ms: u64) -> String {
         s @ 7_200..172_800 => format!("{} h", s / 3_600),
         s => format!("{} days", s / 86_400),
     }
+}
+
+/// So many of something.
+pub(super) fn count<T: Copy + PartialEq + From<u8> + std::fmt::Display>(
+    count: T,
+    one: &str,
+    many: &str,
+) -> String {
+    let noun = if count == T::from(1) { one } else { many };
+    format!("{count} {noun}")
 }

@@ -33,9 +33,9 @@ fn a_relayed_connection_is_explained() {
     let why = why(Cause::BlockedAndRandom { blocked: Whose::Theirs }, Via::Relay);
     let expected = [
         "Bob: over the relay, 80 ms, for 90 s",
-        "your network: another public port for each connection, at random (hard)",
+        "your network: hard to reach, another public port for each connection, at random",
         "Bob's network: UDP does not pass",
-        "tried: 12 direct packets over UDP, 0 answered; TCP: 1 rounds failed, given up",
+        "tried: 12 direct packets over UDP, 0 answered; TCP: 1 round failed, given up",
         "why not better: UDP does not pass in Bob's network, and the router of your network gives each connection \
          a random port, which nobody can foresee",
         "what would help, one of these:",
