@@ -13,5 +13,5 @@ mod run;
 
 pub use faults::Deadly;
 pub use many::{Outcome, run_many, run_seed};
-pub use plan::{Action, HomePlan, LinkPlan, Plan, ROOMS, Step};
+pub use plan::{Action, CROWDS, HomePlan, LinkPlan, Plan, ROOMS, Step};
 pub use run::Summary;

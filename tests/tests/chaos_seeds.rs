@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use tests::chaos::{ROOMS, run_many, run_seed};
+use tests::chaos::{CROWDS, ROOMS, run_many, run_seed};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -21,6 +21,9 @@ const USUAL: u64 = 120;
 
 /// Seeds of rooms of a usual run.
 const USUAL_ROOMS: u64 = 40;
+
+/// Seeds of crowds of a usual run.
+const USUAL_CROWDS: u64 = 16;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -62,6 +65,12 @@ fn nothing_is_lost_doubled_or_out_of_order() {
 fn a_room_is_the_same_for_all() {
     let first = ROOMS + number("HOBNOB_FROM").unwrap_or(0);
     try_seeds(first, number("HOBNOB_SEEDS").unwrap_or(USUAL_ROOMS));
+}
+
+#[test]
+fn a_crowd_with_full_disks_loses_nothing() {
+    let first = CROWDS + number("HOBNOB_FROM").unwrap_or(0);
+    try_seeds(first, number("HOBNOB_SEEDS").unwrap_or(USUAL_CROWDS));
 }
 
 fn try_seeds(first: u64, count: u64) {

@@ -1,4 +1,4 @@
-//! Places where a test can make the program die.
+//! Places where a test can make the program die or its disk be full.
 
 use std::fmt::Debug;
 
@@ -29,4 +29,9 @@ impl Point {
 pub trait Faults: Send + Sync + Debug {
     /// `true` to die here: the store ends at once, without committing what is open and without an answer.
     fn dies(&self, point: Point) -> bool;
+
+    /// Whether the disk has no room for the next commit.
+    fn is_disk_full(&self) -> bool {
+        false
+    }
 }

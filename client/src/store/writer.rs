@@ -269,6 +269,9 @@ impl Task {
             self.unindexed = 0;
         }
         self.reach(Point::Commit)?;
+        if self.faults.as_ref().is_some_and(|faults| faults.is_disk_full()) {
+            outcome = outcome.and(Err(StoreError::Full));
+        }
         outcome = outcome.and_then(|()| execute(&self.conn, "COMMIT"));
         if outcome.is_err() && !self.conn.is_autocommit() {
             // Nothing of the batch may stay behind. If this fails too, the next BEGIN says so.

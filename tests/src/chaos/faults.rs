@@ -1,5 +1,6 @@
-//! A store that dies at a chosen step, and stays dead.
+//! A store that dies at a chosen step, and stays dead, or whose disk is full for a while.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use client::store::{Faults, Point};
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Deadly {
     state: Mutex<State>,
+    is_disk_full: AtomicBool,
     bell: Arc<Notify>,
 }
 
@@ -25,7 +27,7 @@ impl Deadly {
     /// Alive. `bell` rings at its death.
     #[must_use]
     pub fn new(bell: Arc<Notify>) -> Self {
-        Self { state: Mutex::default(), bell }
+        Self { state: Mutex::default(), is_disk_full: AtomicBool::new(false), bell }
     }
 
     /// Dies at `point` once it has been passed `passes` times.
@@ -44,6 +46,11 @@ impl Deadly {
         }
     }
 
+    /// Its disk is full from now on, or has room again.
+    pub fn fill_disk(&self, is_full: bool) {
+        self.is_disk_full.store(is_full, Ordering::Relaxed);
+    }
+
     /// Whether it has died.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -52,6 +59,10 @@ impl Deadly {
 }
 
 impl Faults for Deadly {
+    fn is_disk_full(&self) -> bool {
+        self.is_disk_full.load(Ordering::Relaxed)
+    }
+
     fn dies(&self, point: Point) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {

@@ -14,6 +14,8 @@ use crate::world::Access;
 const TROUBLE_SECS: std::ops::Range<u64> = 60..240;
 /// How many things are done or go wrong in that time.
 const STEPS: std::ops::Range<usize> = 20..70;
+/// How often a disk is full, in a crowd.
+const FULL_DISKS: std::ops::Range<usize> = 1..6;
 /// The longest absence of anything, in virtual seconds.
 const MAX_ABSENCE_SECS: f64 = 90.0;
 /// Longest text, in bytes: several packets.
@@ -21,13 +23,15 @@ const MAX_TEXT: usize = 8_000;
 
 /// Seeds from here on are of worlds whose people are all in one room.
 pub const ROOMS: u64 = 1 << 32;
+/// Seeds from here on are of more people, in a room if the seed is even, whose disks get full.
+pub const CROWDS: u64 = 2 * ROOMS;
 
 /// One world and its fate.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where all of it comes from.
     pub seed: u64,
-    /// Two or three homes, of which the first talks to each of the others; or three to five in a room.
+    /// Two or three homes, of which the first talks to each of the others; or three to five in a room; in a crowd up to eight.
     pub homes: Vec<HomePlan>,
     /// Whether they are all in one room.
     pub is_room: bool,
@@ -141,6 +145,10 @@ pub enum Action {
     BlockUdp(usize),
     /// UDP again.
     AllowUdp(usize),
+    /// The home's disk has no room.
+    FillDisk(usize),
+    /// It has room again.
+    EmptyDisk(usize),
 }
 
 impl Plan {
@@ -148,11 +156,13 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let is_room = seed >= ROOMS;
-        let count = match is_room {
-            true => rng.random_range(3..=5),
-            false if rng.random_bool(0.2) => 3,
-            false => 2,
+        let is_crowd = seed >= CROWDS;
+        let is_room = if is_crowd { seed % 2 == 0 } else { seed >= ROOMS };
+        let count = match (is_crowd, is_room) {
+            (true, _) => rng.random_range(4..=8),
+            (false, true) => rng.random_range(3..=5),
+            (false, false) if rng.random_bool(0.2) => 3,
+            (false, false) => 2,
         };
         let homes = (0..count).map(|_| home(&mut rng)).collect();
         let links = links(&mut rng, count);
@@ -165,6 +175,9 @@ impl Plan {
         }
         if is_room {
             draft.never_together();
+        }
+        if is_crowd {
+            draft.full_disks();
         }
         let mut steps = draft.steps;
         steps.sort_by_key(|step| step.at);
@@ -306,6 +319,13 @@ impl Draft {
             let at = self.span * turn / turns;
             self.add(at, Action::Leave(away));
             self.add(at, Action::Start(here));
+        }
+    }
+
+    fn full_disks(&mut self) {
+        for _ in 0..self.rng.random_range(FULL_DISKS) {
+            let who = self.who();
+            self.for_a_while(Action::FillDisk(who), Action::EmptyDisk(who));
         }
     }
 

@@ -310,6 +310,8 @@ impl<'a> Run<'a> {
                 Some(nat) => net.allow_udp(nat),
                 None => net.heal(host(who)),
             },
+            Action::FillDisk(who) => self.residents[who].fill_disk(true),
+            Action::EmptyDisk(who) => self.residents[who].fill_disk(false),
             _ => {}
         }
     }
@@ -321,6 +323,7 @@ impl<'a> Run<'a> {
         for who in 0..self.residents.len() {
             self.break_or_heal(Action::AllowUdp(who));
             self.break_or_heal(Action::Heal(who));
+            self.break_or_heal(Action::EmptyDisk(who));
             for other in 0..who {
                 self.break_or_heal(Action::HealPair(other, who));
             }

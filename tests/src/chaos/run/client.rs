@@ -205,6 +205,13 @@ impl Resident {
         }
     }
 
+    /// The disk has no room until the client is started anew, or has room again.
+    pub(super) fn fill_disk(&self, is_full: bool) {
+        if let Some(running) = &self.running {
+            running.faults.fill_disk(is_full);
+        }
+    }
+
     /// Whoever has not died of its fault by now shall live.
     pub(super) fn spare(&mut self) {
         if let Some(running) = &self.running {
