@@ -157,7 +157,7 @@ impl Plan {
     pub fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let is_crowd = seed >= CROWDS;
-        let is_room = if is_crowd { seed % 2 == 0 } else { seed >= ROOMS };
+        let is_room = if is_crowd { seed.is_multiple_of(2) } else { seed >= ROOMS };
         let count = match (is_crowd, is_room) {
             (true, _) => rng.random_range(4..=8),
             (false, true) => rng.random_range(3..=5),
