@@ -342,7 +342,7 @@ impl Store {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer()?.write(work, |_| ()).await
     }

@@ -71,7 +71,7 @@ struct Request<W, A, T> {
 
 impl<W, A, T> Job for Request<W, A, T>
 where
-    W: FnMut(&Connection) -> Result<T, StoreError> + Send,
+    W: Fn(&Connection) -> Result<T, StoreError> + Send,
     A: FnOnce(&T) + Send,
     T: Send,
 {
@@ -120,7 +120,7 @@ impl Writer {
     pub(super) async fn write<T, W, A>(&self, work: W, after: A) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        W: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         let (job, answer) = request(work, after);
@@ -138,7 +138,7 @@ impl Writer {
     ) -> Result<Answer<T>, StoreError>
     where
         T: Send + 'static,
-        W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        W: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
         let (job, answer) = request(work, after);
@@ -159,7 +159,7 @@ pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 fn request<T, W, A>(work: W, after: A) -> (Box<dyn Job>, Answer<T>)
 where
     T: Send + 'static,
-    W: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    W: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     A: FnOnce(&T) + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
