@@ -40,7 +40,7 @@ use common::traversal::tcp::Offer;
 use common::traversal::{Outlook, Signal};
 use common::words;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, TokioRuntime};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use change::Changes;
@@ -159,6 +159,8 @@ pub struct Link {
     pub handshake: watch::Receiver<Handshake>,
     /// What the peer is to be told of our side of connecting over TCP; the newest is all that counts.
     pub tcp_offers: watch::Receiver<Option<Offer>>,
+    /// Notify it to have the connection closed because of trouble at this end, and made again after a while.
+    pub trouble: Arc<Notify>,
     /// What is to be carried to the peer, see [`Net::handle_signal`].
     pub signals: Arc<Mutex<mpsc::Receiver<Signal>>>,
 }

@@ -392,11 +392,19 @@ impl Engine {
             name
         } else {
             let now_ms = (self.context.wall_clock)();
-            let name = self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await?;
-            if self.contacts.meet(peer) {
-                self.watch().await;
+            match self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await {
+                Ok(name) => {
+                    if self.contacts.meet(peer) {
+                        self.watch().await;
+                    }
+                    name
+                }
+                // It will be remembered the next time; they can talk all the same.
+                Err(error) => {
+                    self.emit(Event::Error { message: error.to_string() }).await;
+                    self.name_of(peer)
+                }
             }
-            name
         };
         self.live.send_modify(|live| live.entry(peer).or_default().words = Some(words.clone()));
         self.warn_of_impostor(peer, &name).await?;

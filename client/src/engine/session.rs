@@ -75,14 +75,14 @@ pub(super) async fn run(context: Context, link: Link, reports: mpsc::Sender<Repo
             }
             Err(SessionError::Local(message)) => {
                 let _ = context.events.send(Event::Error { message }).await;
-                link.connection.close(VarInt::from_u32(close::TROUBLE), b"");
+                link.trouble.notify_one();
                 return;
             }
             Ok(()) | Err(SessionError::Connection) => {
                 // Without a session the connection is of no use. One that has ended is left alone: closing it would
                 // hide why it did.
                 if link.connection.close_reason().is_none() {
-                    link.connection.close(VarInt::from_u32(close::TROUBLE), b"the session has ended");
+                    link.trouble.notify_one();
                 }
                 return;
             }

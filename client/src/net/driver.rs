@@ -64,7 +64,7 @@ enum Wake {
     FromServer(Box<FromServer>),
     ServerResult(Box<Result<ServerLink, ServerError>>),
     Progress(Progress),
-    Closed(PeerId, u64, quinn::ConnectionError),
+    Closed(PeerId, u64, Ending),
     Incoming(Box<Option<Incoming>>),
     Network,
     Mapped,
@@ -79,7 +79,7 @@ struct Inboxes {
     server: mpsc::Receiver<FromServer>,
     results: mpsc::Receiver<Result<ServerLink, ServerError>>,
     progress: mpsc::Receiver<Progress>,
-    closed: mpsc::Receiver<(PeerId, u64, quinn::ConnectionError)>,
+    closed: mpsc::Receiver<(PeerId, u64, Ending)>,
 }
 
 /// The other ends of [`Inboxes`].
@@ -88,7 +88,7 @@ struct Outboxes {
     server: mpsc::Sender<FromServer>,
     results: mpsc::Sender<Result<ServerLink, ServerError>>,
     progress: mpsc::Sender<Progress>,
-    closed: mpsc::Sender<(PeerId, u64, quinn::ConnectionError)>,
+    closed: mpsc::Sender<(PeerId, u64, Ending)>,
 }
 
 fn boxes() -> (Outboxes, Inboxes) {
@@ -165,7 +165,7 @@ pub(crate) async fn run(
             Some(report) = inboxes.server.recv() => Wake::FromServer(Box::new(report)),
             Some(result) = inboxes.results.recv() => Wake::ServerResult(Box::new(result)),
             Some(progress) = inboxes.progress.recv() => Wake::Progress(progress),
-            Some((peer, attempt, error)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, error),
+            Some((peer, attempt, ending)) = inboxes.closed.recv() => Wake::Closed(peer, attempt, ending),
             incoming = endpoint.accept() => Wake::Incoming(Box::new(incoming)),
             () = change::next(&mut changes) => Wake::Network,
             Some(wake) = surroundings(&mut mapped, &mut found, &mut near) => wake,
@@ -269,7 +269,7 @@ impl Driver {
                 Err(error) => self.handle_server_down(now, error),
             },
             Wake::Progress(progress) => self.handle_progress(now, progress),
-            Wake::Closed(peer, attempt, error) => self.handle_closed(now, peer, attempt, &error),
+            Wake::Closed(peer, attempt, ending) => self.handle_closed(now, peer, attempt, &ending),
             Wake::Incoming(incoming) => match *incoming {
                 Some(incoming) => self.handle_incoming(now, incoming),
                 // The endpoint is gone, and with it everything.
@@ -465,6 +465,7 @@ mod acquaint;
 mod connections;
 mod control_link;
 mod door;
+mod ending;
 mod insight;
 mod names;
 mod nearby;
@@ -474,6 +475,7 @@ pub use acquaint::Acquaintance;
 pub(crate) use names::NameReply;
 pub use names::{NameAsk, NameFailure};
 
+use ending::Ending;
 use roaming::ServerDoubt;
 
 use super::portmap::Keeper;

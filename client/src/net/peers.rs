@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const REDIAL: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const MAX_REDIAL: Duration = Duration::from_secs(60);
+/// Before the first redial after trouble, doubled each time.
+const TROUBLE: Duration = Duration::from_secs(1);
 /// Failures in a row after which a peer is dialled only if the server says that it is online. Until then it may be
 /// there without showing itself to us: it does so only once it knows us.
 const MAX_BLIND_REDIALS: u32 = 8;
@@ -93,6 +95,8 @@ pub(crate) struct Peer {
     /// Introductions that we asked for, oldest first.
     sessions: VecDeque<SessionId>,
     failures: u32,
+    /// Connections that ended by trouble, one after the other.
+    troubles: u32,
     pub(crate) redial_at: Option<Instant>,
     expires_at: Option<Instant>,
     /// The attempt under way is a look whether the peer is there: nothing follows if it is not.
@@ -119,6 +123,7 @@ impl Peer {
             online: None,
             sessions: VecDeque::new(),
             failures: 0,
+            troubles: 0,
             redial_at: None,
             expires_at: Some(now + EXPECT),
             is_sought: false,
@@ -192,8 +197,19 @@ impl Peer {
         self.expires_at = None;
     }
 
+    /// The connection has ended by some trouble at one of its ends, which takes its time to be over.
+    pub(crate) fn handle_trouble(&mut self, now: Instant) {
+        let wait = (TROUBLE * 2u32.saturating_pow(self.troubles.min(10))).min(MAX_REDIAL);
+        self.troubles += 1;
+        self.expires_at = Some(now + EXPECT);
+        if self.online.is_some() || self.troubles <= MAX_BLIND_REDIALS {
+            self.redial_at = Some(now + wait);
+        }
+    }
+
     /// The connection has ended without a farewell, or an attempt has failed.
     pub(crate) fn handle_failure(&mut self, now: Instant, side: Side) {
+        self.troubles = 0;
         let wait = (REDIAL * 2u32.saturating_pow(self.failures.min(10))).min(MAX_REDIAL);
         self.failures += 1;
         let wait = if side == Side::Dialer { wait } else { wait + PATIENCE };
@@ -205,6 +221,7 @@ impl Peer {
 
     /// The connection has ended in good order: whoever left will come back by itself.
     pub(crate) fn handle_farewell(&mut self, now: Instant) {
+        self.troubles = 0;
         self.redial_at = None;
         self.online = None;
         self.expires_at = Some(now + EXPECT);

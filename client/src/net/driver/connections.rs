@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use common::traversal::tcp::Offer;
 
+use tokio::sync::Notify;
+
 use super::super::tunnel::Carrier;
 use super::*;
 
@@ -196,14 +198,15 @@ impl Driver {
             old.connection.close(VarInt::from_u32(close::REPLACED), b"a newer connection");
         }
         let closed = self.outboxes.closed.clone();
-        let watched = connection.clone();
+        let trouble = Arc::new(Notify::new());
+        let ending = Ending::of(connection.clone(), Arc::clone(&trouble));
         self.tasks.spawn(async move {
-            let error = watched.closed().await;
+            let ending = ending.await;
             // The driver may have ended meanwhile.
-            let _ = closed.send((id, attempt, error)).await;
+            let _ = closed.send((id, attempt, ending)).await;
         });
         let signals = Arc::new(tokio::sync::Mutex::new(signal_queue));
-        let link = Link { peer: id, connection, side, handshake: watcher, signals, tcp_offers };
+        let link = Link { peer: id, connection, side, handshake: watcher, signals, tcp_offers, trouble };
         self.emit(Event::Connected(link));
     }
 
@@ -242,23 +245,15 @@ impl Driver {
         (self.config.tcp == TcpUse::WhenUdpFails).then(|| tcp::Handle::start(context, &mut self.tasks))
     }
 
-    pub(super) fn handle_closed(
-        &mut self,
-        now: Instant,
-        id: PeerId,
-        attempt: u64,
-        error: &quinn::ConnectionError,
-    ) {
+    pub(super) fn handle_closed(&mut self, now: Instant, id: PeerId, attempt: u64, ending: &Ending) {
         let Some(peer) = self.peers.get(id) else { return };
         let Some(current) = peer.current.take_if(|current| current.attempt == attempt) else { return };
         peer.attempt.take_if(|awaited| awaited.number == attempt);
-        // An attempt that was given up is no farewell.
         let was_early = *current.handshake.borrow() == Handshake::Early;
-        let is_farewell = matches!(error, quinn::ConnectionError::ApplicationClosed(reason)
-            if reason.error_code == VarInt::from_u32(close::BYE))
-            || (matches!(error, quinn::ConnectionError::LocallyClosed) && !was_early);
-        if is_farewell {
+        if ending.is_farewell(was_early) {
             peer.handle_farewell(now);
+        } else if ending.is_trouble() {
+            peer.handle_trouble(now);
         } else {
             peer.handle_failure(now, current.side);
         }
@@ -267,7 +262,7 @@ impl Driver {
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }
         self.return_to_neighbour(now, id, current.run);
-        self.emit(Event::Closed { peer: id, reason: describe(error) });
+        self.emit(Event::Closed { peer: id, reason: ending.describe() });
     }
 
     pub(super) async fn close_all(&mut self) {
@@ -285,23 +280,5 @@ impl Driver {
         let idle = tokio::time::timeout(CLOSE_TIME, self.endpoint.wait_idle());
         let _ = tokio::join!(idle, self.mapping.stop(), self.lan.stop());
         self.tasks.shutdown().await;
-    }
-}
-
-/// Why a connection ended, in words for the user.
-fn describe(error: &quinn::ConnectionError) -> String {
-    match error {
-        quinn::ConnectionError::ApplicationClosed(reason) => {
-            match u32::try_from(reason.error_code.into_inner()) {
-                Ok(close::BYE) => "left".to_owned(),
-                Ok(close::REPLACED) => "connected anew".to_owned(),
-                // What kind of trouble is nobody else's business: the code says it all.
-                Ok(close::TROUBLE) => "had trouble on their side".to_owned(),
-                _ => common::text::one_line(&String::from_utf8_lossy(&reason.reason), 200),
-            }
-        }
-        quinn::ConnectionError::LocallyClosed => "closed".to_owned(),
-        quinn::ConnectionError::TimedOut => "no answer any more".to_owned(),
-        other => other.to_string(),
     }
 }
