@@ -32,8 +32,8 @@ pub use report::{Ipv6, Kind, MappingProtocol, Registered, Report, ServerReport, 
 
 /// How long registering may take; a person waits.
 const REGISTER_TIME: Duration = Duration::from_secs(6);
-/// How long the ways over UDP wait for that to be over. The server bounds what it sends to an address during a handshake by
-/// what came from there, so that a second connection at the same time would be in its way.
+/// How long the ways over UDP wait for it. The server bounds what it sends to an address by what came from there, and two
+/// handshakes at once would get in each other's way.
 const HEAD_START: Duration = Duration::from_secs(1);
 
 /// What is asked, and from where.
@@ -173,12 +173,8 @@ impl<'a> Caller<'a> {
         let registering = async {
             let link = timeout(REGISTER_TIME, server::connect(self.errand())).await;
             let link = link.unwrap_or_else(|_| Err(server::unreachable(&self.errand())));
-            let after = clock::now().saturating_duration_since(began);
-            if let Ok(link) = &link {
-                link.connection.close(VarInt::from_u32(close::BYE), b"");
-            }
             registered.notify_one();
-            (link, after)
+            (link, clock::now().saturating_duration_since(began))
         };
         let errand = self.errand();
         let trying = async {
@@ -188,7 +184,10 @@ impl<'a> Caller<'a> {
         };
         let (ways, (link, after)) = tokio::join!(trying, registering);
         let probes = link.as_ref().map(|link| probes(link, &ways)).unwrap_or_default();
-        let outcome = link.map(|link| Registered { key: link.key, route: link.route, after });
+        let outcome = link.map(|link| {
+            link.connection.close(VarInt::from_u32(close::BYE), b"");
+            Registered { key: link.key, route: link.route, after }
+        });
         Called { outcome, ways, probes }
     }
 }
