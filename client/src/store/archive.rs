@@ -94,13 +94,12 @@ pub(super) fn restore(
         return Ok(Outcome::Invalid(invalid));
     }
     let own = message.author() == me;
-    let (row, received_ms) = (message.id(), restored.received_ms);
-    let mut graph = SqlGraph { conn, conversation, bearer: me, received_ms };
+    let received_ms = restored.received_ms;
+    let mut graph = SqlGraph { conn, conversation, bearer: me, received_ms, delivered: Vec::new() };
     let outcome = ingest(&mut graph, message)?.outcome;
     if own && outcome == Outcome::Delivered {
-        let query = conn.prepare_cached("SELECT row FROM messages WHERE id = ?1")?;
-        let found: Vec<i64> = rows(query, params![row.as_bytes()], |row| row.get(0))?;
-        for row in found {
+        // The message itself comes before those that waited for it.
+        if let Some(&row) = graph.delivered.first() {
             put_states(conn, conversation, row, &restored.states)?;
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct SqlGraph<'a> {
     pub(super) conversation: i64,
     pub(super) bearer: PeerId,
     pub(super) received_ms: u64,
+    /// Rows of the messages that were delivered, in order.
+    pub(super) delivered: Vec<i64>,
 }
 
 impl Graph for SqlGraph<'_> {
@@ -58,7 +60,8 @@ impl Graph for SqlGraph<'_> {
     }
 
     fn deliver(&mut self, message: &SignedMessage) -> Result<(), StoreError> {
-        insert(self.conn, self.conversation, message, self.received_ms).map(|_| ())
+        self.delivered.push(insert(self.conn, self.conversation, message, self.received_ms)?);
+        Ok(())
     }
 
     fn hold(&mut self, message: &SignedMessage, absent: &[MessageId]) -> Result<bool, StoreError> {

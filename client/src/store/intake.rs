@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::identity::{Identity, PeerId};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::conversations;
 use super::error::StoreError;
@@ -160,7 +160,7 @@ fn take_one(
     if let Err(invalid) = may_bear(conn, conversation, me, bearer, &message)? {
         return Ok(Err(invalid));
     }
-    let mut graph = SqlGraph { conn, conversation, bearer, received_ms };
+    let mut graph = SqlGraph { conn, conversation, bearer, received_ms, delivered: Vec::new() };
     if let Some(quota) = quotas.exceeded(conn, conversation)?
         && graph.find(message.id())?.is_none()
     {
@@ -173,11 +173,11 @@ fn take_one(
         return Ok(Err(Invalid::TooMuch));
     }
     let taken = ingest(&mut graph, message)?;
-    let mut delivered = Vec::with_capacity(taken.delivered.len());
-    for message in taken.delivered {
-        delivered.push(arrival(conn, me, message, received_ms)?);
-    }
-    Ok(Ok((taken.outcome, delivered)))
+    let arrivals = taken.delivered.into_iter().zip(graph.delivered).map(|(message, row)| {
+        let own = message.author() == me;
+        shown(message, uint(row), received_ms, own, Vec::new())
+    });
+    Ok(Ok((taken.outcome, arrivals.collect())))
 }
 
 /// The row of the message's conversation. A direct one with the bearer is made if it is new, and so is a room by its
@@ -228,16 +228,4 @@ pub(super) fn may_bear(
         is_whole &= walk::node(conn, conversation, *parent)?.is_some();
     }
     Ok(if is_whole { Err(Invalid::BearerNotMember) } else { Ok(()) })
-}
-
-fn arrival(
-    conn: &Connection,
-    me: PeerId,
-    message: SignedMessage,
-    received_ms: u64,
-) -> Result<MessageRow, StoreError> {
-    let mut query = conn.prepare_cached("SELECT row FROM messages WHERE id = ?1")?;
-    let row: i64 = query.query_row(params![message.id().as_bytes()], |row| row.get(0))?;
-    let own = message.author() == me;
-    Ok(shown(message, uint(row), received_ms, own, Vec::new()))
 }

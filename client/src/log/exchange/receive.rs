@@ -154,10 +154,11 @@ async fn take_in(
 /// Lets the streams to other members hand on what came along the tree of its author (`docs/protocol.md` §7.4).
 async fn hand_on(exchange: &Exchange, results: &[Ingested]) -> Result<(), ExchangeError> {
     let mut rooms: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in results.iter().flat_map(|result| &result.delivered) {
+    let direct = ConversationId::direct(exchange.store.me(), exchange.peer);
+    let delivered = results.iter().flat_map(|result| &result.delivered);
+    for row in delivered.filter(|row| row.conversation != direct) {
         rooms.entry(row.conversation).or_default().push((row.author, row.id()));
     }
-    rooms.remove(&ConversationId::direct(exchange.store.me(), exchange.peer));
     for (conversation, messages) in rooms.into_iter().filter(|(_, messages)| messages.len() <= MAX_HANDED_ON)
     {
         exchange.store.hand_on(conversation, exchange.peer, messages).await?;
