@@ -6,16 +6,19 @@ use crate::store::Fork;
 impl Engine {
     /// Shows what has become part of conversations since the last time, in the order in which it was committed.
     pub(super) async fn show_arrived(&mut self) {
+        let before = self.shown;
         loop {
             let rows = match self.context.store.arrived(self.shown, PAGE).await {
                 Ok(rows) => rows,
                 Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
             };
-            let Some(last) = rows.last() else { return };
-            let before = std::mem::replace(&mut self.shown, last.arrival);
+            let Some(last) = rows.last() else { break };
+            self.shown = last.arrival;
             for message in rows {
                 self.show(message).await;
             }
+        }
+        if self.shown > before {
             self.tell_forks(before).await;
         }
     }
