@@ -1,11 +1,14 @@
 //! Who somebody is: an Ed25519 key pair, and its public half, the [`PeerId`].
+//!
+//! Signatures are judged by the rules of ZIP 215, which RFC 8032 allows: they leave nothing open, and one alone comes to the same verdict
+//! as many together (`docs/protocol.md` §1). Otherwise the members of a room could differ over what belongs to it.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ed25519_zebra::{Signature, SigningKey, VerificationKey, VerificationKeyBytes};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -14,6 +17,10 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 /// DER prefix of an Ed25519 PKCS #8 v1 private key (RFC 8410 §7); the 32 bytes of the seed follow.
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+mod batch;
+
+pub use batch::{Signed, verify_each};
 
 /// Length of a signature in bytes (RFC 8032 §5.1.6).
 pub const SIGNATURE_LEN: usize = 64;
@@ -51,10 +58,11 @@ impl PeerId {
         Some(Self(key.try_into().ok()?))
     }
 
-    /// Whether `signature` over `message` was made by the owner of this key (RFC 8032).
+    /// Whether `signature` over `message` was made by the owner of this key (ZIP 215).
     #[must_use]
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
+    pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+        let key = VerificationKey::try_from(VerificationKeyBytes::from(self.0));
+        key.is_ok_and(|key| key.verify(&Signature::from(*signature), message).is_ok())
     }
 
     /// The first eight characters: enough to tell people apart on a screen, never enough to trust.
@@ -101,21 +109,17 @@ impl FromStr for PeerId {
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
     /// Kept, since deriving it costs as much as signing.
-    pair: Arc<Ed25519KeyPair>,
+    key: Arc<Zeroizing<SigningKey>>,
     peer_id: PeerId,
 }
 
 impl Identity {
-    /// The identity that a 32-byte secret seed stands for.
-    ///
-    /// # Panics
-    /// Never: every 32-byte string is a valid Ed25519 seed (RFC 8032 §5.1.5).
+    /// The identity that a 32-byte secret seed stands for (RFC 8032 §5.1.5).
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32-byte string is an Ed25519 seed");
-        let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
-        Self { seed: Zeroizing::new(seed), pair: Arc::new(pair), peer_id: PeerId(public) }
+        let key = Zeroizing::new(SigningKey::from(seed));
+        let peer_id = PeerId(VerificationKeyBytes::from(&*key).into());
+        Self { seed: Zeroizing::new(seed), key: Arc::new(key), peer_id }
     }
 
     /// The public half.
@@ -131,12 +135,9 @@ impl Identity {
     }
 
     /// Signs `message` (RFC 8032 §5.1.6).
-    ///
-    /// # Panics
-    /// Never: an Ed25519 signature has 64 bytes.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        self.pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+        self.key.sign(message).to_bytes()
     }
 
     /// The private key as PKCS #8 DER, as the TLS library wants it.

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use common::identity::{Identity, PeerId};
+use common::identity::{Identity, PeerId, SIGNATURE_LEN};
 use data_encoding::BASE64;
 
 use super::check::Damage;
@@ -47,8 +47,9 @@ impl Seal {
 
     /// Whether `owner` has made `signature`, in base64, over these bytes.
     pub(super) fn is_by(&self, owner: PeerId, signature: &str) -> bool {
-        let signature = BASE64.decode(signature.as_bytes());
-        signature.is_ok_and(|signature| owner.verify(&self.signed_part(), &signature))
+        let signature = BASE64.decode(signature.as_bytes()).ok();
+        let signature: Option<[u8; SIGNATURE_LEN]> = signature.and_then(|bytes| bytes.try_into().ok());
+        signature.is_some_and(|signature| owner.verify(&self.signed_part(), &signature))
     }
 }
 

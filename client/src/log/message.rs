@@ -9,7 +9,7 @@
 //! BLAKE3 hash of all these bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use common::identity::{Identity, PeerId, SIGNATURE_LEN};
+use common::identity::{Identity, PeerId, SIGNATURE_LEN, Signed, verify_each};
 
 use super::content::{Content, MAX_BODY_LEN};
 use super::id::{ConversationId, MessageId};
@@ -206,11 +206,32 @@ impl SignedMessage {
     /// [`MessageError`] for the first thing that is wrong.
     pub fn decode(bytes: Bytes) -> Result<Self, MessageError> {
         let message = Self::parse(bytes)?;
-        let (unsigned, signature) = message.bytes.split_at(message.bytes.len() - SIGNATURE_LEN);
-        if !message.author().verify(&signed_part(unsigned), signature) {
-            return Err(MessageError::Signature);
-        }
-        Ok(message)
+        let (signed, signature) = message.signed();
+        if message.author().verify(&signed, signature) { Ok(message) } else { Err(MessageError::Signature) }
+    }
+
+    /// Reads messages as [`SignedMessage::decode`] does, for a third of the time; the outcomes are in the same order.
+    #[must_use]
+    pub fn decode_each(all: Vec<Bytes>) -> Vec<Result<Self, MessageError>> {
+        let parsed: Vec<_> = all.into_iter().map(Self::parse).collect();
+        let sound = || parsed.iter().flatten();
+        let parts: Vec<_> = sound().map(Self::signed).collect();
+        let signed = sound().zip(&parts).map(|(message, (signed, signature))| Signed {
+            by: message.author(),
+            message: signed,
+            signature,
+        });
+        let mut verdicts = verify_each(&signed.collect::<Vec<_>>()).into_iter();
+        let mut verified =
+            |message| if verdicts.next() == Some(true) { Ok(message) } else { Err(MessageError::Signature) };
+        parsed.into_iter().map(|message| message.and_then(&mut verified)).collect()
+    }
+
+    /// What the author signed, and the signature.
+    fn signed(&self) -> (Vec<u8>, &[u8; SIGNATURE_LEN]) {
+        let (unsigned, signature) =
+            self.bytes.split_last_chunk().expect("what was parsed ends with a signature");
+        (signed_part(unsigned), signature)
     }
 
     /// Reads a message whose signature was checked when it came in.

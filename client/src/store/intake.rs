@@ -105,11 +105,9 @@ pub(super) struct Checked {
 
 /// Checks messages that came in; the costly part, done outside the transaction.
 pub(super) fn check(messages: Vec<Bytes>) -> Vec<Checked> {
-    let check = |bytes: Bytes| Checked {
-        id: MessageId::of(&bytes),
-        message: SignedMessage::decode(bytes).map_err(Invalid::from),
-    };
-    messages.into_iter().map(check).collect()
+    let ids: Vec<_> = messages.iter().map(|bytes| MessageId::of(bytes)).collect();
+    let checked = SignedMessage::decode_each(messages).into_iter();
+    checked.zip(ids).map(|(message, id)| Checked { id, message: message.map_err(Invalid::from) }).collect()
 }
 
 /// Takes in messages that `bearer` handed over.
