@@ -174,14 +174,9 @@ pub(super) fn insert(
             Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
         })?;
         run(conn, "INSERT INTO edges (child, parent) VALUES (?1, ?2)", params![row, found.row])?;
-        run(
-            conn,
-            "DELETE FROM heads WHERE conversation = ?1 AND message = ?2",
-            params![conversation, found.row],
-        )?;
         parents.push(found);
     }
-    run(conn, "INSERT INTO heads (conversation, message) VALUES (?1, ?2)", params![conversation, row])?;
+    move_heads(conn, conversation, row, &parents)?;
     let len = i64::try_from(message.bytes().len()).unwrap_or(i64::MAX);
     run(conn, "UPDATE conversations SET bytes = bytes + ?2 WHERE row = ?1", params![conversation, len])?;
     move_tips(conn, conversation, content.author, row, &parents)?;
@@ -194,6 +189,28 @@ pub(super) fn insert(
         rooms::place(conn, conversation, row, message)?;
     }
     Ok(row)
+}
+
+/// Makes `row` a head in place of its parents.
+fn move_heads(conn: &Connection, conversation: i64, row: i64, parents: &[Node]) -> Result<(), StoreError> {
+    let mut is_placed = false;
+    for parent in parents {
+        // Usually it is the one parent's place that the message takes.
+        if is_placed {
+            run(
+                conn,
+                "DELETE FROM heads WHERE conversation = ?1 AND message = ?2",
+                params![conversation, parent.row],
+            )?;
+        } else {
+            let take = "UPDATE heads SET message = ?3 WHERE conversation = ?1 AND message = ?2";
+            is_placed = run(conn, take, params![conversation, parent.row, row])? > 0;
+        }
+    }
+    if !is_placed {
+        run(conn, "INSERT INTO heads (conversation, message) VALUES (?1, ?2)", params![conversation, row])?;
+    }
+    Ok(())
 }
 
 /// Makes `row` a tip of its author in place of those from which it descends; any other is a fork.
@@ -212,6 +229,11 @@ fn move_tips(
         Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
     })?;
     let forked = unrelated(conn, &tips, parents)?;
+    if let ([tip], []) = (tips.as_slice(), forked.as_slice()) {
+        let take = "UPDATE tips SET message = ?4 WHERE conversation = ?1 AND author = ?2 AND message = ?3";
+        run(conn, take, params![conversation, author.as_bytes(), tip.row, row])?;
+        return Ok(());
+    }
     for tip in &forked {
         let insert = "INSERT INTO forks (first, second) SELECT ?1, ?2 WHERE
              (SELECT count(*) FROM forks f JOIN messages m ON m.row = f.first WHERE m.conversation = ?3) < ?4";
