@@ -56,6 +56,19 @@ pub(super) fn row(conn: &Connection, id: ConversationId) -> Result<Option<i64>, 
     Ok(query.query_row(params![id.as_bytes()], |row| row.get(0)).optional()?)
 }
 
+/// The row of a conversation, as far as `peer` may know whether it is here: not if it is a direct one of others.
+pub(super) fn row_towards(
+    conn: &Connection,
+    id: ConversationId,
+    peer: PeerId,
+) -> Result<Option<i64>, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT c.row FROM conversations c WHERE c.id = ?1 AND (c.kind <> ?3
+         OR EXISTS (SELECT 1 FROM members b WHERE b.conversation = c.row AND b.peer = ?2))",
+    )?;
+    Ok(query.query_row(params![id.as_bytes(), peer.as_bytes(), DIRECT], |row| row.get(0)).optional()?)
+}
+
 /// The row of a conversation; a direct one of `me` and `other` is made if it is new.
 pub(super) fn find_or_make_direct(
     conn: &Connection,

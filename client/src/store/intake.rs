@@ -148,7 +148,7 @@ fn take_one(
     quotas: &mut Quotas,
 ) -> Result<Taken, StoreError> {
     let postponed = |quota| Ok(Ok((Outcome::Postponed(quota), Vec::new())));
-    let is_new = conversations::row(conn, message.message().conversation)?.is_none();
+    let is_new = conversations::row_towards(conn, message.message().conversation, bearer)?.is_none();
     if is_new && let Some(quota) = quotas.full(conn)? {
         return postponed(quota);
     }
@@ -187,6 +187,12 @@ pub(super) fn find_or_make(
     message: &SignedMessage,
 ) -> Result<Option<i64>, StoreError> {
     let id = message.message().conversation;
+    if let Some(row) = conversations::row_towards(conn, id, bearer)? {
+        return Ok(Some(row));
+    }
+    if conversations::row(conn, id)?.is_some() {
+        return Ok(None);
+    }
     if let Some(row) = conversations::find_or_make_direct(conn, id, me, Some(bearer))? {
         return Ok(Some(row));
     }
@@ -198,7 +204,7 @@ pub(super) fn find_or_make(
     conversations::make(conn, id, ROOM).map(Some)
 }
 
-/// Whether `bearer` may hand this over. In a room whoever is or wrote it belongs to it; one that was put out cannot
+/// Whether `bearer` may hand this over in a conversation that [`find_or_make`] has found. In a room whoever is or wrote it belongs to it; one that was put out cannot
 /// bring forward what it says it wrote before. While this user does not belong to the room itself, all that is known
 /// of its members may be old.
 pub(super) fn may_bear(
@@ -211,11 +217,7 @@ pub(super) fn may_bear(
     let is_bearer_in = conversations::is_member(conn, conversation, bearer)?;
     let is_author_in = conversations::is_member(conn, conversation, message.author())?;
     if !rooms::is_room(conn, conversation)? {
-        return Ok(match (is_bearer_in, is_author_in) {
-            (false, _) => Err(Invalid::BearerNotMember),
-            (true, false) => Err(Invalid::AuthorNotMember),
-            (true, true) => Ok(()),
-        });
+        return Ok(if is_author_in { Ok(()) } else { Err(Invalid::AuthorNotMember) });
     }
     if is_bearer_in || is_author_in || !conversations::is_member(conn, conversation, me)? {
         return Ok(Ok(()));
