@@ -185,6 +185,8 @@ enum Note {
     Answer(Vec<MessageId>),
     /// The peer has committed, or refused, messages of this side.
     Settled(Vec<MessageId>),
+    /// Messages of the direct chat that came although they are here: the peer may have forgotten what became of them.
+    Again(Vec<MessageId>),
     /// What conversations come to at the peer's.
     Theirs(Vec<(ConversationId, HeadsHash)>),
     /// What the peer has of a conversation, and wants more of.

@@ -52,6 +52,11 @@ impl Departures {
             .collect()
     }
 
+    /// Whether a message was written, and it is not known how far it got: nobody takes it back any more.
+    pub(super) fn has_departed(&self, id: MessageId) -> bool {
+        self.state().departing.contains(&id)
+    }
+
     /// The store knows how far these got.
     pub(super) fn settle(&self, ids: &[MessageId]) {
         let mut state = self.state();

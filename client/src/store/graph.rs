@@ -252,7 +252,7 @@ fn move_tips(
 }
 
 /// Those of `tips` that are no ancestors of a message with these parents; none if that takes too long to find out.
-fn unrelated(conn: &Connection, tips: &[Node], parents: &[Node]) -> Result<Vec<Node>, StoreError> {
+pub(super) fn unrelated(conn: &Connection, tips: &[Node], parents: &[Node]) -> Result<Vec<Node>, StoreError> {
     let mut left: BTreeSet<Node> = tips.iter().copied().collect();
     let mut seen: BTreeSet<i64> = parents.iter().map(|node| node.row).collect();
     let mut queue: BinaryHeap<Node> = parents.iter().copied().collect();

@@ -164,22 +164,28 @@ fn take_one(
     {
         return postponed(quota);
     }
-    if rooms::is_room(conn, conversation)?
-        && !shares::has_room(conn, conversation, &message)?
-        && graph.find(message.id())?.is_none()
-    {
+    let is_room = rooms::is_room(conn, conversation)?;
+    if is_room && !shares::has_room(conn, conversation, &message)? && graph.find(message.id())?.is_none() {
         return Ok(Err(Invalid::TooMuch));
     }
     let taken = ingest(&mut graph, message)?;
-    let arrivals = taken.delivered.into_iter().zip(graph.delivered).map(|(message, row)| {
+    let mut arrivals = Vec::with_capacity(taken.delivered.len());
+    for (message, row) in taken.delivered.into_iter().zip(graph.delivered) {
         let own = message.author() == me;
-        shown(message, uint(row), received_ms, own, Vec::new())
-    });
-    Ok(Ok((taken.outcome, arrivals.collect())))
+        let mut states = Vec::new();
+        if own && !is_room {
+            // Lost here and kept there: who brings it back has it.
+            outbox::insert(conn, row, bearer, State::Delivered)?;
+            states.push((bearer, State::Delivered));
+        }
+        arrivals.push(shown(message, uint(row), received_ms, own, states));
+    }
+    Ok(Ok((taken.outcome, arrivals)))
 }
 
 /// The row of the message's conversation. A direct one with the bearer is made if it is new, and so is a room by its
-/// creation.
+/// creation. A direct one with somebody else is as unknown as if it were not here: the bearer is not to learn whom this user
+/// talks with.
 pub(super) fn find_or_make(
     conn: &Connection,
     me: PeerId,

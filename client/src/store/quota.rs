@@ -114,11 +114,15 @@ impl Store {
     ///
     /// # Errors
     /// See [`Store::outbox`].
-    pub async fn exceeded(&self, conversation: ConversationId) -> Result<Option<Quota>, StoreError> {
+    pub async fn exceeded(
+        &self,
+        peer: PeerId,
+        conversation: ConversationId,
+    ) -> Result<Option<Quota>, StoreError> {
         let me = self.me();
         self.read(move |conn| {
             let mut quotas = Quotas::new(conn, me)?;
-            match conversations::row(conn, conversation)? {
+            match conversations::row_towards(conn, conversation, peer)? {
                 Some(row) => quotas.exceeded(conn, row),
                 None => quotas.full(conn),
             }

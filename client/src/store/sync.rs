@@ -3,6 +3,7 @@
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::direct::{self, Towards};
 use super::error::StoreError;
 use super::sql::{conversation_id, int, limit, message_id, rows, signed, uint};
 use super::{Store, conversations, walk};
@@ -31,13 +32,21 @@ impl Store {
         self.read(move |conn| summaries(conn, me, peer)).await
     }
 
-    /// Ids by which another member finds what is missing here: all heads, and messages further and further up. Empty if
-    /// nothing is here.
+    /// Ids by which `peer` finds what is missing here: all heads, and messages further and further up. Empty if nothing is
+    /// here, or it is a direct chat with somebody else. In that with `peer` messages that were never sent are left out.
     ///
     /// # Errors
     /// See [`Store::outbox`].
-    pub async fn position(&self, conversation: ConversationId) -> Result<Vec<MessageId>, StoreError> {
-        self.read(move |conn| position(conn, conversation)).await
+    pub async fn position(
+        &self,
+        peer: PeerId,
+        conversation: ConversationId,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let this = self.clone();
+        self.read(move |conn| {
+            position(conn, &Towards { peer, departures: &this.inner.departures }, conversation)
+        })
+        .await
     }
 
     /// What `peer` lacks of a conversation, having all of `known` and whatever is above; nothing if it is no member.
@@ -114,20 +123,34 @@ fn summaries(
     Ok(summaries)
 }
 
-fn position(conn: &Connection, id: ConversationId) -> Result<Vec<MessageId>, StoreError> {
-    let Some(conversation) = conversations::row(conn, id)? else { return Ok(Vec::new()) };
-    let mut heads = conversations::heads(conn, conversation)?;
+fn position(
+    conn: &Connection,
+    towards: &Towards<'_>,
+    id: ConversationId,
+) -> Result<Vec<MessageId>, StoreError> {
+    let Some(conversation) = conversations::row_towards(conn, id, towards.peer)? else {
+        return Ok(Vec::new());
+    };
+    let is_room = super::rooms::is_room(conn, conversation)?;
+    let mut heads =
+        if is_room { walk::heads(conn, conversation)? } else { towards.heads(conn, conversation)? };
     heads.sort_by_key(|head| std::cmp::Reverse(head.depth));
+    heads.truncate(MAX_IDS / 2);
     let deepest = heads.first().map_or(0, |head| head.depth);
-    let mut ids: Vec<_> = heads.into_iter().map(|head| head.id).take(MAX_IDS / 2).collect();
+    let mut ids = direct::ids(conn, &heads)?;
+    // What waits for other members of a room is no secret to this one.
+    let other = (!is_room).then_some(towards.peer.as_bytes());
     let mut distance = 1;
     while distance < deepest {
         let mut query = conn.prepare_cached(
-            "SELECT id FROM messages WHERE conversation = ?1 AND depth <= ?2
+            "SELECT id FROM messages m WHERE conversation = ?1 AND depth <= ?2 AND NOT EXISTS
+             (SELECT 1 FROM outbox o WHERE o.message = m.row AND o.recipient = ?3 AND o.state IN (0, 20))
              ORDER BY depth DESC, label_ms DESC, id DESC LIMIT 1",
         )?;
         let depth = int(deepest - distance);
-        ids.extend(query.query_row(params![conversation, depth], |row| message_id(row, 0)).optional()?);
+        let found =
+            query.query_row(params![conversation, depth, other], |row| message_id(row, 0)).optional()?;
+        ids.extend(found.filter(|id| !ids.contains(id)));
         distance *= 2;
     }
     Ok(ids)

@@ -144,11 +144,22 @@ async fn take_in(
     shared.taken.fetch_add(messages.len() as u64, Ordering::Relaxed);
     let results = exchange.store.ingest(exchange.peer, messages, (exchange.clock.0)()).await?;
     exchange.store.reach(Point::Ack)?;
+    let again = came_again(exchange, &results);
+    if !again.is_empty() {
+        note(notes, Note::Again(again))?;
+    }
     let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);
     intake.judge(&results).into_iter().try_for_each(|found| note(notes, found))?;
     hand_on(exchange, &results).await?;
     announce(shared, results).await;
     if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
+}
+
+/// Messages of the direct chat that were here already.
+fn came_again(exchange: &Exchange, results: &[Ingested]) -> Vec<MessageId> {
+    let direct = Some(ConversationId::direct(exchange.store.me(), exchange.peer));
+    let is_again = |result: &&Ingested| result.outcome == Outcome::Duplicate && result.conversation == direct;
+    results.iter().filter(is_again).map(|result| result.id).collect()
 }
 
 /// Lets the streams to other members hand on what came along the tree of its author (`docs/protocol.md` §7.4).

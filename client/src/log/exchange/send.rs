@@ -1,6 +1,7 @@
 //! The half that writes.
 
 mod compare;
+mod direct;
 mod turns;
 
 pub use compare::READ_MARKS;
@@ -23,6 +24,7 @@ use super::{
 use crate::log::wire::{Ack, Carry, LogFrame, Refuse, Typing, Want};
 use crate::log::{ConversationId, MessageId, SignedMessage};
 use crate::store::{Onward, OutboxRow, Point, State};
+use direct::Direct;
 use turns::Turns;
 
 /// Notes that are worked off before the outbox gets its turn.
@@ -43,7 +45,8 @@ pub(super) struct Sender<'a> {
     /// Written, but *sent* is not durable yet.
     unmarked: Vec<MessageId>,
     syncing: Syncing,
-    /// Rooms that were named to the peer.
+    direct: Direct,
+    /// Conversations that were named to the peer.
     places: Places,
     turns: Turns,
     /// Conversations may have changed since the peer was told of them.
@@ -64,6 +67,7 @@ impl<'a> Sender<'a> {
             in_flight_bytes: 0,
             unmarked: Vec::new(),
             syncing: Syncing::default(),
+            direct: Direct::new(shared.exchange.store.me(), shared.exchange.peer),
             places: Places::default(),
             turns: Turns::new(shared.exchange.store.clone(), shared.exchange.peer),
             has_news: false,
@@ -84,6 +88,7 @@ impl<'a> Sender<'a> {
         tokio::pin!(grace, summary, patience);
         let mut notes = Vec::with_capacity(MAX_NOTES_AT_ONCE);
         self.compare_all(&mut writer).await?;
+        self.send_page(&mut writer).await?;
         read.mark_changed();
         loop {
             let (was_unmarked, was_news) = (!self.unmarked.is_empty(), self.has_news);
@@ -102,6 +107,7 @@ impl<'a> Sender<'a> {
                 () = std::future::ready(()), if self.syncing.is_ready() && self.has_room_for_backlog() => {
                     self.send_backlog(&mut writer).await?;
                 }
+                () = std::future::ready(()), if self.is_direct_due() => self.tell_direct(&mut writer).await?,
                 Ok(message) = onward.recv() => self.hand_on(&message, &mut writer).await?,
                 Ok(()) = changes.changed() => self.more = true,
                 Ok(()) = newest.changed() => self.has_news = true,
@@ -203,21 +209,26 @@ impl<'a> Sender<'a> {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), ExchangeError> {
         let mut out = BytesMut::new();
-        let mut answers = Vec::new();
+        let (mut answers, mut again) = (Vec::new(), Vec::new());
         for note in notes {
             match note {
                 Note::Ack(ids) => LogFrame::from(Ack { ids }).encode(&mut out),
                 Note::Want(ids) => LogFrame::from(Want { ids }).encode(&mut out),
                 Note::Refuse(id, reason) => LogFrame::from(Refuse { id, reason }).encode(&mut out),
                 Note::Answer(ids) => answers.extend(ids),
-                Note::Settled(ids) => self.settle(&ids),
+                Note::Settled(ids) => {
+                    self.settle(&ids);
+                    again.extend(self.direct.take_handed_back(&ids));
+                }
+                Note::Again(ids) => again.extend(ids),
                 Note::Theirs(summaries) => self.compare(summaries, &mut out).await?,
-                Note::Has(conversation, known) => self.begin(conversation, known).await?,
+                Note::Has(conversation, known) => self.begin(conversation, known, &mut out).await?,
                 Note::Postpone(conversation, quota) => self.postpone(conversation, quota, &mut out).await,
                 Note::Suspend(conversation) => self.suspend(conversation),
                 Note::Compare(conversation) => self.ask(conversation, &mut out).await?,
             }
         }
+        self.tell_read_again(again, &mut out).await?;
         if !out.is_empty() {
             write(writer, &out).await?;
         }

@@ -3,10 +3,14 @@ use common::frame::{self, Message as _};
 use common::identity::Identity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
-use crate::log::wire::{Ack, Carry, LogFrame, MAX_IDS, News, Summary, Want};
+use crate::log::wire::{Ack, Carry, Have, LogFrame, MAX_IDS, News, Summary, Want};
 use crate::log::{Content, ConversationId, Head, Message};
+
+/// How long the test waits for a frame, in virtual time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One side, with a real exchange on one end of a pipe and the test on the other.
 struct Lone {
@@ -49,12 +53,23 @@ impl Lone {
         let _ = self.stream.write_all(&frame.into().to_bytes()).await;
     }
 
+    /// The next frame that does not only tell what the direct chat comes to.
     async fn next(&mut self) -> LogFrame {
+        loop {
+            let frame = self.next_of_all().await;
+            if !matches!(&frame, LogFrame::Summary(told) if told.conversations[0].0 == self.conversation()) {
+                return frame;
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> LogFrame {
         loop {
             if let Some(frame) = frame::take(&mut self.buffer).unwrap() {
                 return frame;
             }
-            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "the stream ended");
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await.expect("a frame");
+            assert_ne!(read.unwrap(), 0, "the stream ended");
         }
     }
 
@@ -190,6 +205,80 @@ async fn rooms_are_named_in_short_by_their_places() {
     asks_for(&mut lone, rooms[2]).await;
     lone.send(News(3, new)).await;
     assert!(matches!(lone.ends().await, ExchangeError::UnnamedRoom(3)));
+}
+
+/// What a peer hears who names the direct chat of two others in all ways that there are.
+async fn told_of_others(is_here: bool) -> Vec<LogFrame> {
+    let mut lone = lone().await;
+    let third = Identity::from_seed([3; 32]);
+    let elsewhere = ConversationId::direct(lone.me.peer_id(), third.peer_id());
+    if is_here {
+        let to = [third.peer_id()];
+        lone.store.compose(&lone.me, elsewhere, &to, Content::text("hello"), 1, 1).await.unwrap();
+    }
+    let theirs = Message::compose(&third, elsewhere, &[], Content::text("guess"), 1, 1).unwrap();
+    let ours = Message::compose(&lone.peer, elsewhere, &[], Content::text("guess"), 1, 1).unwrap();
+    lone.send(carry(&theirs)).await;
+    lone.send(carry(&ours)).await;
+    lone.send(Summary { conversations: vec![(elsewhere, HeadsHash::of(Vec::new()))] }).await;
+    lone.send(Have { conversation: elsewhere, ids: vec![theirs.id()] }).await;
+    lone.send(Have { conversation: elsewhere, ids: Vec::new() }).await;
+    let mut frames = Vec::new();
+    tokio::time::sleep(2 * SUMMARY_DELAY).await;
+    let last = lone.write(&[], 1);
+    lone.send(carry(&last)).await;
+    loop {
+        match lone.next_of_all().await {
+            LogFrame::Ack(Ack { ids }) if ids == [last.id()] => return frames,
+            frame => frames.push(frame),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_learns_whom_somebody_talks_with() {
+    let frames = told_of_others(false).await;
+    assert!(frames.iter().any(|frame| matches!(frame, LogFrame::Have(have) if have.ids.is_empty())));
+    assert_eq!(told_of_others(true).await, frames);
+}
+
+/// `docs/protocol.md` §7.4: nothing more is said if both have the same, whoever of the two tells.
+#[tokio::test(start_paused = true)]
+async fn who_hears_that_it_is_the_same_says_nothing() {
+    let mut lone = lone().await;
+    let conversation = lone.conversation();
+    let first = lone.write(&[], 1);
+    lone.send(carry(&first)).await;
+    assert_eq!(lone.next().await, LogFrame::from(Ack { ids: vec![first.id()] }));
+    let same = HeadsHash::of(vec![first.id()]);
+    lone.send(Summary { conversations: vec![(conversation, same)] }).await;
+    tokio::time::sleep(10 * ASK_PATIENCE).await;
+    let second = lone.write(&[head(&first)], 2);
+    lone.send(carry(&second)).await;
+    assert_eq!(lone.next().await, LogFrame::from(Ack { ids: vec![second.id()] }));
+    lone.send(Summary { conversations: vec![(conversation, same)] }).await;
+    let ids = vec![second.id(), first.id()];
+    assert_eq!(lone.next().await, LogFrame::from(Have { conversation, ids }));
+}
+
+/// What is on its way cannot be there yet: the comparison waits for it.
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_is_not_compared() {
+    let mut lone = lone().await;
+    let conversation = lone.conversation();
+    let id = lone.say("on its way").await;
+    let LogFrame::Message(_) = lone.next().await else { panic!("not a message") };
+    lone.send(Summary { conversations: vec![(conversation, HeadsHash::of(Vec::new()))] }).await;
+    tokio::time::sleep(ASK_PATIENCE).await;
+    lone.send(Ack { ids: vec![id] }).await;
+    let same = Summary { conversations: vec![(conversation, HeadsHash::of(vec![id]))] };
+    let told = loop {
+        match lone.next_of_all().await {
+            LogFrame::Summary(told) if told != same => {}
+            frame => break frame,
+        }
+    };
+    assert!(matches!(told, LogFrame::Summary(_) | LogFrame::News(_)), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,10 +58,13 @@ async fn who_was_never_answered_has_a_bound_until_they_are() {
     setup.pretend(setup.direct, MAX_UNANSWERED - 1).await;
     assert_eq!(setup.hear(setup.direct, text(), 2).await, Outcome::Delivered, "what is kept is counted");
     assert_eq!(setup.hear(setup.direct, text(), 3).await, Outcome::Postponed(Quota::Unanswered));
-    assert_eq!(setup.mine.exceeded(setup.direct).await.unwrap(), Some(Quota::Unanswered));
+    assert_eq!(
+        setup.mine.exceeded(setup.them.peer_id(), setup.direct).await.unwrap(),
+        Some(Quota::Unanswered)
+    );
 
     setup.mine.compose(&setup.me, setup.direct, &[setup.them.peer_id()], text(), 1, 1).await.unwrap();
-    assert_eq!(setup.mine.exceeded(setup.direct).await.unwrap(), None, "answered");
+    assert_eq!(setup.mine.exceeded(setup.them.peer_id(), setup.direct).await.unwrap(), None, "answered");
 }
 
 #[tokio::test]
@@ -87,7 +90,7 @@ async fn a_room_has_a_bound_until_its_invitation_is_accepted() {
     setup.pretend(room, MAX_UNACCEPTED).await;
     assert_eq!(setup.hear(room, Content::text("x"), 3).await, Outcome::Postponed(Quota::Unaccepted));
     setup.mine.compose(&setup.me, room, &[], Content::Room(Act::Accept), 1, 9).await.unwrap();
-    assert_eq!(setup.mine.exceeded(room).await.unwrap(), None);
+    assert_eq!(setup.mine.exceeded(setup.them.peer_id(), room).await.unwrap(), None);
 }
 
 #[tokio::test]

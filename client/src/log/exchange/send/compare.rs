@@ -58,6 +58,10 @@ impl Sender<'_> {
         let exchange = self.shared.exchange;
         let ours = exchange.store.summaries(exchange.peer).await?;
         for (conversation, hash) in theirs {
+            if self.direct.is(conversation) {
+                self.hear_direct(hash, out).await?;
+                continue;
+            }
             let ours = ours.iter().find(|(shared, _)| *shared == conversation).map(|(_, ours)| *ours);
             let answer = self.syncing.compare(conversation, hash, ours);
             let answer = answer.map_err(|TooMany| ExchangeError::TooManyConversations)?;
@@ -108,7 +112,11 @@ impl Sender<'_> {
         conversation: ConversationId,
         out: &mut BytesMut,
     ) -> Result<(), ExchangeError> {
-        let ids = self.shared.exchange.store.position(conversation).await?;
+        let exchange = self.shared.exchange;
+        if self.direct.is(conversation) {
+            self.direct.note_asked();
+        }
+        let ids = exchange.store.position(exchange.peer, conversation).await?;
         LogFrame::from(Have { conversation, ids }).encode(out);
         Ok(())
     }
@@ -133,9 +141,13 @@ impl Sender<'_> {
         &mut self,
         conversation: ConversationId,
         known: Vec<MessageId>,
+        out: &mut BytesMut,
     ) -> Result<(), ExchangeError> {
         let exchange = self.shared.exchange;
-        let lacking = exchange.store.lacking(exchange.peer, conversation, known).await?;
+        let lacking = exchange.store.lacking(exchange.peer, conversation, known.clone()).await?;
+        if self.direct.is(conversation) {
+            self.hear_direct_position(known, &lacking, out).await?;
+        }
         self.syncing.begin(conversation, lacking);
         // What the peer did not know where to put is not on its way any more.
         self.drop_in_flight(conversation);
@@ -174,7 +186,7 @@ impl Sender<'_> {
     ) -> Result<(), ExchangeError> {
         let mut out = BytesMut::new();
         for conversation in self.postponed.clone() {
-            if self.shared.exchange.store.exceeded(conversation).await?.is_none() {
+            if self.shared.exchange.store.exceeded(self.shared.exchange.peer, conversation).await?.is_none() {
                 self.postponed.remove(&conversation);
                 self.ask(conversation, &mut out).await?;
             }
@@ -204,6 +216,8 @@ impl Sender<'_> {
             self.count_in(message.message().conversation, message.id(), message.bytes().len());
             if message.author() == store.me() {
                 self.unmarked.push(message.id());
+            } else {
+                self.direct.note_handed_back(message);
             }
             LogFrame::from(Carry { bytes: message.bytes().to_vec() }).encode(&mut out);
         }
@@ -234,8 +248,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Writes what rooms come to: of those that were named before in short.
-    fn tell(&mut self, summaries: &[(ConversationId, HeadsHash)], out: &mut BytesMut) {
+    /// Writes what conversations come to: of those that were named before in short.
+    pub(super) fn tell(&mut self, summaries: &[(ConversationId, HeadsHash)], out: &mut BytesMut) {
         let mut unnamed = Vec::new();
         for &(conversation, hash) in summaries {
             match self.places.of(conversation) {
