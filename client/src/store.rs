@@ -12,6 +12,7 @@ mod contacts;
 mod conversations;
 mod delivery;
 mod departures;
+mod direct;
 mod error;
 mod fault;
 mod graph;

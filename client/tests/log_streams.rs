@@ -55,6 +55,22 @@ impl Side {
         self.store = Store::open_with(&path, self.peer(), options).await.unwrap();
     }
 
+    /// Keeps a copy of the database as it is now.
+    async fn keep(&mut self) {
+        self.store.close().await;
+        let path = self.dir.path().join("db");
+        std::fs::copy(&path, path.with_extension("old")).unwrap();
+        self.store = Store::open(&path, self.peer()).await.unwrap();
+    }
+
+    /// Goes back to that copy.
+    async fn put_back(&mut self) {
+        self.store.close().await;
+        let path = self.dir.path().join("db");
+        std::fs::copy(path.with_extension("old"), &path).unwrap();
+        self.store = Store::open(&path, self.peer()).await.unwrap();
+    }
+
     async fn history(&self, conversation: ConversationId) -> Vec<MessageRow> {
         let selection = Selection { conversation, before: None, limit: 1_000_000 };
         let rows = self.store.history(selection).await.unwrap();
@@ -327,4 +343,104 @@ async fn what_there_is_no_room_for_comes_once_there_is() {
         told += usize::from(matches!(event, ExchangeEvent::Postponed { .. }));
     }
     assert_eq!(told, 1, "told once");
+}
+
+/// Lets the two talk over a whole stream until nothing happens any more.
+async fn meet(a: &Side, b: &Side) {
+    let (one, two) = duplex(64 * 1024);
+    let ((ra, wa), (rb, wb)) = (split(one), split(two));
+    let streams = async {
+        tokio::join!(exchange::run(a.exchange(b.peer()), ra, wa), exchange::run(b.exchange(a.peer()), rb, wb))
+    };
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        ended = streams => panic!("a stream ended by itself: {ended:?}"),
+    }
+}
+
+/// Both write so many messages without hearing of each other, meet, and have read all of it.
+async fn talk_and_read(a: &Side, b: &Side, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        say(&a.store, &a.identity, b.peer(), n).await.unwrap();
+        say(&b.store, &b.identity, a.peer(), n).await.unwrap();
+    }
+    meet(a, b).await;
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    a.store.mark_read(conversation).await.unwrap();
+    b.store.mark_read(conversation).await.unwrap();
+    meet(a, b).await;
+}
+
+/// Both have the same, in which `count` messages are there once each; returns it as `a` and `b` have it.
+async fn check_whole(a: &Side, b: &Side, count: usize) -> [Vec<MessageRow>; 2] {
+    let conversation = ConversationId::direct(a.peer(), b.peer());
+    let [mine, theirs] = [a.history(conversation).await, b.history(conversation).await];
+    let places = |rows: &[MessageRow]| rows.iter().map(|row| row.order).collect::<Vec<_>>();
+    assert_eq!(places(&mine), places(&theirs), "both see the same");
+    assert_eq!(mine.len(), count);
+    for (side, other) in [(a, b), (b, a)] {
+        assert_eq!(side.store.unsent(1).await.unwrap(), []);
+        for own in side.history(conversation).await.iter().filter(|row| row.own) {
+            assert!(matches!(own.states[..], [(to, State::Delivered | State::Read)] if to == other.peer()));
+        }
+    }
+    [mine, theirs]
+}
+
+fn all_read(rows: &[MessageRow]) -> bool {
+    rows.iter().filter(|row| row.own).all(|row| row.states[0].1 == State::Read)
+}
+
+/// `docs/protocol.md` §7.4: who goes back to an old copy gets the rest without anybody's writing, and what was theirs as
+/// delivered and read. What the copy takes for unsent was sent.
+#[tokio::test(start_paused = true)]
+async fn who_lost_messages_gets_them_back_on_connecting() {
+    for loser in [0, 1] {
+        let mut sides = [Side::new(1).await, Side::new(2).await];
+        talk_and_read(&sides[0], &sides[1], 0..20).await;
+        let to = sides[1 - loser].peer();
+        say(&sides[loser].store, &sides[loser].identity, to, 20).await.unwrap();
+        sides[loser].keep().await;
+        talk_and_read(&sides[0], &sides[1], 21..50).await;
+        check_whole(&sides[0], &sides[1], 99).await;
+        sides[loser].put_back().await;
+        sides[loser].announced();
+        let conversation = ConversationId::direct(sides[0].peer(), sides[1].peer());
+        assert_eq!(sides[loser].history(conversation).await.len(), 41);
+
+        meet(&sides[0], &sides[1]).await;
+        let rows = check_whole(&sides[0], &sides[1], 99).await;
+        assert!(rows.iter().all(|rows| all_read(rows)));
+        assert_eq!(sides[loser].announced().len(), 58);
+        assert_eq!(sides[loser].store.forks(conversation).await.unwrap(), []);
+    }
+}
+
+/// Both lost something, the one more than the other, who wrote on before they met.
+#[tokio::test(start_paused = true)]
+async fn two_old_copies_come_to_all_that_is_left() {
+    let (mut a, mut b) = (Side::new(1).await, Side::new(2).await);
+    talk_and_read(&a, &b, 0..10).await;
+    a.keep().await;
+    talk_and_read(&a, &b, 10..20).await;
+    b.keep().await;
+    talk_and_read(&a, &b, 20..30).await;
+    a.put_back().await;
+    b.put_back().await;
+    say(&a.store, &a.identity, b.peer(), 30).await.unwrap();
+    meet(&a, &b).await;
+    check_whole(&a, &b, 41).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_everything_gets_all_of_it() {
+    for loser in [0, 1] {
+        let mut sides = [Side::new(1).await, Side::new(2).await];
+        sides[loser].keep().await;
+        talk_and_read(&sides[0], &sides[1], 0..100).await;
+        sides[loser].put_back().await;
+        meet(&sides[0], &sides[1]).await;
+        let rows = check_whole(&sides[0], &sides[1], 200).await;
+        assert!(all_read(&rows[loser]), "what they had read they have read");
+    }
 }

@@ -1,4 +1,4 @@
-//! Two members of a room who differ in ten messages find them in a few packets (`docs/protocol.md` §7.4).
+//! Two members of a room, or two who write to each other, who differ in ten messages find them in a few packets (`docs/protocol.md` §7.4).
 //!
 //! `cargo test --release -p client --test resync -- --ignored --nocapture` does it with a million messages.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use client::log::exchange::{Exchange, WallClock, run};
 use client::log::room::Act;
-use client::log::{Content, ConversationId, Head, Message, SignedMessage};
+use client::log::{Content, ConversationId, Head, Message, MessageId, SignedMessage};
 use client::store::Store;
 use common::identity::{Identity, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -80,6 +80,45 @@ async fn serve(store: Store, peer: PeerId, stream: DuplexStream) {
     let _ = tokio::join!(run(exchange, reader, writer), drain);
 }
 
+/// What it came to.
+struct Cost {
+    bytes: usize,
+    took: Duration,
+}
+
+impl Cost {
+    fn check(&self) {
+        assert!(self.bytes <= MAX_BYTES, "{} bytes", self.bytes);
+        assert!(self.took <= 2 * DELAY * MAX_ROUND_TRIPS, "{:?}", self.took);
+    }
+}
+
+/// Connects the two until both have `heads`, and then until nothing happens any more.
+async fn connect(people: [&Identity; 2], stores: &[Store], at: ConversationId, heads: &[MessageId]) -> Cost {
+    tokio::time::pause();
+    let (bytes, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    let ((a, far_a), (b, far_b)) = (duplex(1 << 20), duplex(1 << 20));
+    let ((ra, wa), (rb, wb)) = (split(far_a), split(far_b));
+    tasks.spawn(carry(ra, wb, Arc::clone(&bytes)));
+    tasks.spawn(carry(rb, wa, Arc::clone(&bytes)));
+    #[expect(clippy::disallowed_methods, reason = "the test's own clock, paused")]
+    let begin = Instant::now();
+    tasks.spawn(serve(stores[0].clone(), people[1].peer_id(), a));
+    tasks.spawn(serve(stores[1].clone(), people[0].peer_id(), b));
+    let all = async {
+        for store in stores {
+            let mut newest = store.newest();
+            while store.heads(at).await.unwrap() != heads {
+                newest.changed().await.unwrap();
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), all).await.expect("what is missing comes");
+    let took = begin.elapsed();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    Cost { bytes: bytes.load(Ordering::Relaxed), took }
+}
+
 async fn resync(count: usize) {
     let people = [1, 2, 3].map(|seed| Identity::from_seed([seed; 32]));
     let dir = tempfile::tempdir().unwrap();
@@ -87,40 +126,83 @@ async fn resync(count: usize) {
     let (room, log) = room(&people, count);
     for (n, leave_out) in [(0, 0), (1, MISSING)] {
         let store = Store::open(&dir.path().join(n.to_string()), people[n].peer_id()).await.unwrap();
-        for batch in log[..log.len() - leave_out].chunks(BATCH) {
-            let bytes = batch.iter().map(|message| message.bytes().clone()).collect();
-            let taken = store.ingest(people[2].peer_id(), bytes, 1).await.unwrap();
-            assert!(taken.iter().all(|taken| taken.delivered.len() == 1), "{:?}", taken[0]);
-        }
+        take_in(&store, people[2].peer_id(), &log[..log.len() - leave_out]).await;
         stores.push(store);
     }
     let last = log.last().unwrap().id();
     drop(log);
-    tokio::time::pause();
-    let (bytes, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    let ((a, far_a), (b, far_b)) = (duplex(1 << 20), duplex(1 << 20));
-    let ((ra, wa), (rb, wb)) = (split(far_a), split(far_b));
-    tasks.spawn(carry(ra, wb, Arc::clone(&bytes)));
-    tasks.spawn(carry(rb, wa, Arc::clone(&bytes)));
-    let mut newest = stores[1].newest();
-    #[expect(clippy::disallowed_methods, reason = "the test's own clock, paused")]
-    let begin = Instant::now();
-    tasks.spawn(serve(stores[0].clone(), people[1].peer_id(), a));
-    tasks.spawn(serve(stores[1].clone(), people[0].peer_id(), b));
-    let all = async {
-        while stores[1].heads(room).await.unwrap() != [last] {
-            newest.changed().await.unwrap();
-        }
-    };
-    timeout(Duration::from_secs(60), all).await.expect("what is missing comes");
-    let took = begin.elapsed();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let bytes = bytes.load(Ordering::Relaxed);
+    let cost = connect([&people[0], &people[1]], &stores, room, &[last]).await;
+    let Cost { bytes, took } = cost;
     println!(
         "{count} messages, {MISSING} missing: {bytes} bytes both ways in all, there after {took:?} at {DELAY:?} one way"
     );
-    assert!(bytes <= MAX_BYTES, "{bytes} bytes");
-    assert!(took <= 2 * DELAY * MAX_ROUND_TRIPS, "{took:?}");
+    cost.check();
+}
+
+async fn take_in(store: &Store, bearer: PeerId, log: &[SignedMessage]) {
+    for batch in log.chunks(BATCH) {
+        let bytes = batch.iter().map(|message| message.bytes().clone()).collect();
+        let taken = store.ingest(bearer, bytes, 1).await.unwrap();
+        assert!(taken.iter().all(|taken| taken.delivered.len() == 1), "{:?}", taken[0]);
+    }
+}
+
+/// Two who wrote to each other have the same `count` messages, and each some more that the other has lost.
+async fn resync_two(count: usize, lost: usize) -> Cost {
+    let people = [1, 2].map(|seed| Identity::from_seed([seed; 32]));
+    let direct = ConversationId::direct(people[0].peer_id(), people[1].peer_id());
+    let say = |author: &Identity, heads: &[Head], n: usize| {
+        let content = Content::text(format!("message {n} of one of two who write to each other"));
+        Message::compose(author, direct, heads, content, 1, n as u64).unwrap()
+    };
+    let mut common: Vec<SignedMessage> = Vec::new();
+    for n in 0..count {
+        let heads: Vec<_> = common.last().map(head).into_iter().collect();
+        common.push(say(&people[n % 2], &heads, n));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stores, mut heads) = (Vec::new(), Vec::new());
+    for (n, other) in [(0, 1), (1, 0)] {
+        let store = Store::open(&dir.path().join(n.to_string()), people[n].peer_id()).await.unwrap();
+        take_in(&store, people[other].peer_id(), &common).await;
+        let mut last = common.last().unwrap().clone();
+        // The other one's: they lost what they wrote.
+        for more in 0..lost {
+            let next = say(&people[other], &[head(&last)], count + more);
+            take_in(&store, people[other].peer_id(), std::slice::from_ref(&next)).await;
+            last = next;
+        }
+        heads.push(last.id());
+        stores.push(store);
+    }
+    heads.sort_unstable();
+    heads.dedup();
+    drop(common);
+    let cost = connect([&people[0], &people[1]], &stores, direct, &heads).await;
+    let Cost { bytes, took } = cost;
+    println!(
+        "{count} messages between two, {lost} missing on each side: {bytes} bytes both ways in all, there after {took:?} at \
+         {DELAY:?} one way"
+    );
+    cost
+}
+
+#[tokio::test]
+async fn two_who_each_lost_half_of_ten() {
+    resync_two(3_000, MISSING / 2).await.check();
+}
+
+#[tokio::test]
+async fn two_who_agree_say_so_in_one_small_frame() {
+    let Cost { bytes, took } = resync_two(3_000, 0).await;
+    assert_eq!(took, Duration::ZERO);
+    assert!(bytes <= 80, "{bytes} bytes");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes; for measuring"]
+async fn two_with_a_million() {
+    resync_two(1_000_000, MISSING / 2).await.check();
 }
 
 #[tokio::test]

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::engine::Event;
+use client::engine::{Choice, Event};
 use client::log::{Content, ConversationId};
-use client::store::{Gap, Options, Point, State, Store};
+use client::store::{Gap, HistoryRow, Options, Point, Selection, State, Store};
 use common::identity::PeerId;
 use tests::chaos::Deadly;
 use tests::nat::Profile;
-use tests::world::{Access, Client, Home, World};
+use tests::world::{Access, Client, Home, World, text_of};
+
+/// Long enough to be connected and to have said everything.
+const SETTLE: Duration = Duration::from_secs(30);
 
 fn easy() -> Access {
     Access::Nat(Profile::eim_apdf_random())
@@ -51,8 +54,8 @@ async fn who_writes_on_an_old_copy_is_found_out() {
     }
     bob.kill().await;
     std::fs::rename(world.database(&b).with_extension("old"), world.database(&b)).unwrap();
+    // Once they are connected he has everything again, and would write on top of it.
     let mut bob = world.client(&b).await;
-    bob.wait_connected().await;
     bob.engine.send(alice_id, "three").await.unwrap();
     assert_eq!(alice.wait_text().await, "three");
     let told = |event: &Event| match event {
@@ -62,6 +65,114 @@ async fn who_writes_on_an_old_copy_is_found_out() {
     assert!(!alice.wait("word of the fork", told).await.contains("yours"));
     alice.engine.send(bob_id, "what?").await.unwrap();
     assert!(bob.wait("word of the fork", told).await.starts_with("messages of yours"));
+}
+
+/// Kills a client and keeps a copy of its data as it is then.
+async fn keep(world: &World, home: &Home, client: Client) -> Client {
+    client.kill().await;
+    let database = world.database(home);
+    std::fs::copy(&database, database.with_extension("old")).unwrap();
+    world.client(home).await
+}
+
+/// Kills a client and puts the copy back.
+async fn put_back(world: &World, home: &Home, client: Client) -> Client {
+    client.kill().await;
+    let database = world.database(home);
+    std::fs::copy(database.with_extension("old"), &database).unwrap();
+    world.client(home).await
+}
+
+/// What the two have said to each other, as `client` has it: each text with how far it got if it is an own one.
+async fn said(client: &Client, to: PeerId) -> Vec<(String, Option<State>)> {
+    let conversation = ConversationId::direct(client.id(), to);
+    let selection = Selection { conversation, before: None, limit: 100 };
+    let history = client.engine.store().history(selection).await.unwrap();
+    let rows = history.into_iter().filter_map(|line| match line {
+        HistoryRow::Message(row) => Some(*row),
+        HistoryRow::Gap(_) => None,
+    });
+    rows.map(|row| (text_of(&row), row.states.first().map(|(_, state)| *state))).collect()
+}
+
+/// Both say `text`, each with their own name, and it arrives.
+async fn both_say(alice: &mut Client, bob: &mut Client, text: &str) {
+    let (from_alice, from_bob) = (format!("alice {text}"), format!("bob {text}"));
+    alice.engine.send(bob.id(), &from_alice).await.unwrap();
+    while bob.wait_text().await != from_alice {}
+    bob.engine.send(alice.id(), &from_bob).await.unwrap();
+    while alice.wait_text().await != from_bob {}
+}
+
+/// `docs/protocol.md` §7.4: nobody writes, and yet all that the other still has is there again.
+#[tokio::test(start_paused = true)]
+async fn an_old_copy_is_made_whole_on_connecting() {
+    let mut world = World::new(24);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    let (alice_id, bob_id) = (alice.id(), bob.id());
+    both_say(&mut alice, &mut bob, "one").await;
+    bob = keep(&world, &b, bob).await;
+    bob.wait_connected().await;
+    both_say(&mut alice, &mut bob, "two").await;
+    tokio::time::sleep(SETTLE).await;
+    let before = said(&bob, alice_id).await;
+    assert_eq!(before.len(), 4);
+
+    // One goes back to an old copy.
+    bob = put_back(&world, &b, bob).await;
+    assert_eq!(said(&bob, alice_id).await.len(), 2);
+    tokio::time::sleep(SETTLE).await;
+    assert_eq!(said(&bob, alice_id).await, before);
+
+    // And now both, to different ones.
+    alice = keep(&world, &a, alice).await;
+    alice.wait_connected().await;
+    both_say(&mut alice, &mut bob, "three").await;
+    bob = keep(&world, &b, bob).await;
+    bob.wait_connected().await;
+    both_say(&mut alice, &mut bob, "four").await;
+    bob.kill().await;
+    alice = put_back(&world, &a, alice).await;
+    let bob = world.client(&b).await;
+    let bob = put_back(&world, &b, bob).await;
+    tokio::time::sleep(SETTLE).await;
+    let [mine, theirs] = [said(&alice, bob_id).await, said(&bob, alice_id).await];
+    let texts =
+        |said: &[(String, Option<State>)]| said.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        texts(&mine),
+        ["one", "two", "three"].map(|n| [format!("alice {n}"), format!("bob {n}")]).concat()
+    );
+    assert_eq!(texts(&mine), texts(&theirs));
+    assert!(
+        [mine, theirs].concat().iter().all(|(_, state)| state.is_none_or(|state| state >= State::Delivered))
+    );
+}
+
+/// Who is blocked gets nothing back, until they are not blocked any more.
+#[tokio::test(start_paused = true)]
+async fn who_is_blocked_gets_nothing_back() {
+    let mut world = World::new(25);
+    let (a, b) = (world.home(&easy()), world.home(&easy()));
+    let mut alice = world.client(&a).await;
+    let mut bob = world.client(&b).await;
+    alice.wait_connected().await;
+    bob.wait_connected().await;
+    let (alice_id, bob_id) = (alice.id(), bob.id());
+    bob = keep(&world, &b, bob).await;
+    bob.wait_connected().await;
+    both_say(&mut alice, &mut bob, "one").await;
+    alice.engine.choose(Choice::Block { peer: bob_id, is_on: true }).await.unwrap();
+    bob = put_back(&world, &b, bob).await;
+    tokio::time::sleep(SETTLE).await;
+    assert_eq!(said(&bob, alice_id).await, []);
+    alice.engine.choose(Choice::Block { peer: bob_id, is_on: false }).await.unwrap();
+    tokio::time::sleep(10 * SETTLE).await;
+    assert_eq!(said(&bob, alice_id).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
