@@ -87,20 +87,20 @@ pub(super) fn restore(
         Err(invalid) => return Ok(Outcome::Invalid(invalid.clone())),
     };
     let other = restored.members.iter().copied().find(|member| *member != me).unwrap_or(me);
-    let Some(conversation) = intake::find_or_make(conn, me, other, &message)? else {
+    let Some(entry) = intake::find_or_make(conn, me, other, &message)? else {
         return Ok(Outcome::Invalid(Invalid::UnknownConversation));
     };
-    if let Err(invalid) = intake::may_bear(conn, conversation, me, me, &message)? {
+    if let Err(invalid) = intake::may_bear(conn, entry, me, me, &message)? {
         return Ok(Outcome::Invalid(invalid));
     }
     let own = message.author() == me;
     let received_ms = restored.received_ms;
-    let mut graph = SqlGraph { conn, conversation, bearer: me, received_ms, delivered: Vec::new() };
+    let mut graph = SqlGraph { conn, conversation: entry, bearer: me, received_ms, delivered: Vec::new() };
     let outcome = ingest(&mut graph, message)?.outcome;
     if own && outcome == Outcome::Delivered {
         // The message itself comes before those that waited for it.
         if let Some(&row) = graph.delivered.first() {
-            put_states(conn, conversation, row, &restored.states)?;
+            put_states(conn, entry.row, row, &restored.states)?;
         }
     }
     Ok(outcome)

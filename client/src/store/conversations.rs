@@ -50,34 +50,48 @@ pub struct RoomNames {
     pub topic: String,
 }
 
+/// A conversation in the database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) row: i64,
+    pub(super) is_room: bool,
+}
+
+impl Entry {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { row: row.get(0)?, is_room: row.get::<_, i64>(1)? == super::rooms::ROOM })
+    }
+}
+
 /// The row of a conversation.
 pub(super) fn row(conn: &Connection, id: ConversationId) -> Result<Option<i64>, StoreError> {
     let mut query = conn.prepare_cached("SELECT row FROM conversations WHERE id = ?1")?;
     Ok(query.query_row(params![id.as_bytes()], |row| row.get(0)).optional()?)
 }
 
-/// The row of a conversation, as far as `peer` may know whether it is here: not if it is a direct one of others.
-pub(super) fn row_towards(
+/// A conversation, as far as `peer` may know whether it is here: not if it is a direct one of others.
+pub(super) fn entry_towards(
     conn: &Connection,
     id: ConversationId,
     peer: PeerId,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<Entry>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT c.row FROM conversations c WHERE c.id = ?1 AND (c.kind <> ?3
+        "SELECT c.row, c.kind FROM conversations c WHERE c.id = ?1 AND (c.kind <> ?3
          OR EXISTS (SELECT 1 FROM members b WHERE b.conversation = c.row AND b.peer = ?2))",
     )?;
-    Ok(query.query_row(params![id.as_bytes(), peer.as_bytes(), DIRECT], |row| row.get(0)).optional()?)
+    Ok(query.query_row(params![id.as_bytes(), peer.as_bytes(), DIRECT], Entry::read).optional()?)
 }
 
-/// The row of a conversation; a direct one of `me` and `other` is made if it is new.
+/// A conversation; a direct one of `me` and `other` is made if it is new.
 pub(super) fn find_or_make_direct(
     conn: &Connection,
     id: ConversationId,
     me: PeerId,
     other: Option<PeerId>,
-) -> Result<Option<i64>, StoreError> {
-    if let Some(row) = row(conn, id)? {
-        return Ok(Some(row));
+) -> Result<Option<Entry>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT row, kind FROM conversations WHERE id = ?1")?;
+    if let Some(entry) = query.query_row(params![id.as_bytes()], Entry::read).optional()? {
+        return Ok(Some(entry));
     }
     match other {
         Some(other) if other != me && ConversationId::direct(me, other) == id => {}
@@ -88,11 +102,15 @@ pub(super) fn find_or_make_direct(
         let insert = "INSERT INTO members (conversation, peer) VALUES (?1, ?2)";
         run(conn, insert, params![row, member.as_bytes()])?;
     }
-    Ok(Some(row))
+    Ok(Some(Entry { row, is_room: false }))
 }
 
-/// Makes a conversation without members.
-pub(super) fn make(conn: &Connection, id: ConversationId, kind: i64) -> Result<i64, StoreError> {
+/// Makes a room without members.
+pub(super) fn make_room(conn: &Connection, id: ConversationId) -> Result<Entry, StoreError> {
+    Ok(Entry { row: make(conn, id, super::rooms::ROOM)?, is_room: true })
+}
+
+fn make(conn: &Connection, id: ConversationId, kind: i64) -> Result<i64, StoreError> {
     run(conn, "INSERT INTO conversations (id, kind) VALUES (?1, ?2)", params![id.as_bytes(), kind])?;
     Ok(conn.last_insert_rowid())
 }

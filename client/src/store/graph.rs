@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::conversations;
+use super::conversations::Entry;
 use super::error::StoreError;
 use super::rooms;
 use super::shares;
@@ -27,8 +27,8 @@ const MAX_FORKS: i64 = 64;
 /// The graph of all conversations, inside a transaction, while messages from `bearer` come in.
 pub(super) struct SqlGraph<'a> {
     pub(super) conn: &'a Connection,
-    /// Row of the conversation of the message that is taken in.
-    pub(super) conversation: i64,
+    /// The conversation of the message that is taken in.
+    pub(super) conversation: Entry,
     pub(super) bearer: PeerId,
     pub(super) received_ms: u64,
     /// Rows of the messages that were delivered, in order.
@@ -75,7 +75,7 @@ impl Graph for SqlGraph<'_> {
             "INSERT INTO waiting (id, conversation, bearer, signed) VALUES (?1, ?2, ?3, ?4)",
             params![
                 message.id().as_bytes(),
-                self.conversation,
+                self.conversation.row,
                 self.bearer.as_bytes(),
                 message.bytes().as_ref()
             ],
@@ -124,19 +124,16 @@ impl SqlGraph<'_> {
     }
 }
 
-/// Whether the author may say this here, as far as the message's past goes.
+/// Whether the author, who belongs to the conversation if it is a direct one, may say this here, as far as the message's past goes.
 pub(super) fn admit(
     conn: &Connection,
-    conversation: i64,
+    conversation: Entry,
     message: &SignedMessage,
 ) -> Result<Result<(), Invalid>, StoreError> {
-    if rooms::is_room(conn, conversation)? {
+    if conversation.is_room {
         return rooms::admit(conn, message);
     }
     Ok(match message.content() {
-        _ if !conversations::is_member(conn, conversation, message.author())? => {
-            Err(Invalid::AuthorNotMember)
-        }
         Content::Room(_) => Err(Invalid::NotAllowed),
         _ => Ok(()),
     })
@@ -146,7 +143,7 @@ pub(super) fn admit(
 /// there. Returns its row.
 pub(super) fn insert(
     conn: &Connection,
-    conversation: i64,
+    Entry { row: conversation, is_room }: Entry,
     message: &SignedMessage,
     received_ms: u64,
 ) -> Result<i64, StoreError> {
@@ -184,7 +181,7 @@ pub(super) fn insert(
         let insert = "INSERT INTO changes (target, message) VALUES (?1, ?2)";
         run(conn, insert, params![target.as_bytes(), row])?;
     }
-    if rooms::is_room(conn, conversation)? {
+    if is_room {
         shares::add(conn, conversation, message)?;
         rooms::place(conn, conversation, row, message)?;
     }

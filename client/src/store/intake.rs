@@ -6,13 +6,12 @@ use bytes::Bytes;
 use common::identity::{Identity, PeerId};
 use rusqlite::Connection;
 
-use super::conversations;
+use super::conversations::{self, Entry};
 use super::error::StoreError;
 use super::graph::{self, SqlGraph};
 use super::history::{MessageRow, shown};
 use super::outbox::{self, State};
 use super::quota::Quotas;
-use super::rooms::{self, ROOM};
 use super::shares;
 use super::sql::uint;
 use super::walk;
@@ -56,22 +55,23 @@ pub(super) fn compose(
     let me = identity.peer_id();
     let Draft { conversation: id, recipients, content, label_ms, nonce } = draft;
     let created = match &content {
-        Content::Room(Act::Create { .. }) => Some(conversations::make(conn, id, ROOM)?),
+        Content::Room(Act::Create { .. }) => Some(conversations::make_room(conn, id)?),
         _ => None,
     };
     let found = match created {
-        Some(row) => Some(row),
+        Some(entry) => Some(entry),
         None => conversations::find_or_make_direct(conn, id, me, recipients.first().copied())?,
     };
-    let conversation = found.ok_or(StoreError::UnknownConversation(id))?;
+    let entry = found.ok_or(StoreError::UnknownConversation(id))?;
+    let conversation = entry.row;
     let removed = match content {
         Content::Room(Act::Remove(peer)) => Some(peer),
         _ => None,
     };
     let heads = conversations::heads(conn, conversation)?;
     let message = Message::compose(identity, id, &heads, content, label_ms, nonce)?;
-    let recipients: BTreeSet<_> = if rooms::is_room(conn, conversation)? {
-        graph::admit(conn, conversation, &message)?.map_err(StoreError::NotAllowed)?;
+    let recipients: BTreeSet<_> = if entry.is_room {
+        graph::admit(conn, entry, &message)?.map_err(StoreError::NotAllowed)?;
         if !shares::has_room(conn, conversation, &message)? {
             return Err(StoreError::NotAllowed(Invalid::TooMuch));
         }
@@ -79,7 +79,7 @@ pub(super) fn compose(
     } else {
         recipients.into_iter().collect()
     };
-    let row = graph::insert(conn, conversation, &message, label_ms)?;
+    let row = graph::insert(conn, entry, &message, label_ms)?;
     // Whoever was just invited is a member by now.
     let invited = match message.content() {
         Content::Room(Act::Add(peer)) => Some(*peer),
@@ -148,24 +148,29 @@ fn take_one(
     quotas: &mut Quotas,
 ) -> Result<Taken, StoreError> {
     let postponed = |quota| Ok(Ok((Outcome::Postponed(quota), Vec::new())));
-    let is_new = conversations::row_towards(conn, message.message().conversation, bearer)?.is_none();
-    if is_new && let Some(quota) = quotas.full(conn)? {
+    let found = conversations::entry_towards(conn, message.message().conversation, bearer)?;
+    if found.is_none()
+        && let Some(quota) = quotas.full(conn)?
+    {
         return postponed(quota);
     }
-    let Some(conversation) = find_or_make(conn, me, bearer, &message)? else {
+    let found = match found {
+        Some(entry) => Some(entry),
+        None => make(conn, me, bearer, &message)?,
+    };
+    let Some(entry) = found else {
         return Ok(Err(Invalid::UnknownConversation));
     };
-    if let Err(invalid) = may_bear(conn, conversation, me, bearer, &message)? {
+    if let Err(invalid) = may_bear(conn, entry, me, bearer, &message)? {
         return Ok(Err(invalid));
     }
-    let mut graph = SqlGraph { conn, conversation, bearer, received_ms, delivered: Vec::new() };
-    if let Some(quota) = quotas.exceeded(conn, conversation)?
+    let mut graph = SqlGraph { conn, conversation: entry, bearer, received_ms, delivered: Vec::new() };
+    if let Some(quota) = quotas.exceeded(conn, entry.row)?
         && graph.find(message.id())?.is_none()
     {
         return postponed(quota);
     }
-    let is_room = rooms::is_room(conn, conversation)?;
-    if is_room && !shares::has_room(conn, conversation, &message)? && graph.find(message.id())?.is_none() {
+    if entry.is_room && !shares::has_room(conn, entry.row, &message)? && graph.find(message.id())?.is_none() {
         return Ok(Err(Invalid::TooMuch));
     }
     let taken = ingest(&mut graph, message)?;
@@ -173,7 +178,7 @@ fn take_one(
     for (message, row) in taken.delivered.into_iter().zip(graph.delivered) {
         let own = message.author() == me;
         let mut states = Vec::new();
-        if own && !is_room {
+        if own && !entry.is_room {
             // Lost here and kept there: who brings it back has it.
             outbox::insert(conn, row, bearer, State::Delivered)?;
             states.push((bearer, State::Delivered));
@@ -183,48 +188,57 @@ fn take_one(
     Ok(Ok((taken.outcome, arrivals)))
 }
 
-/// The row of the message's conversation. A direct one with the bearer is made if it is new, and so is a room by its
-/// creation. A direct one with somebody else is as unknown as if it were not here: the bearer is not to learn whom this user
-/// talks with.
+/// The message's conversation. A direct one with the bearer is made if it is new, and so is a room by its creation. A direct
+/// one with somebody else is as unknown as if it were not here: the bearer is not to learn whom this user talks with.
 pub(super) fn find_or_make(
     conn: &Connection,
     me: PeerId,
     bearer: PeerId,
     message: &SignedMessage,
-) -> Result<Option<i64>, StoreError> {
-    let id = message.message().conversation;
-    if let Some(row) = conversations::row_towards(conn, id, bearer)? {
-        return Ok(Some(row));
+) -> Result<Option<Entry>, StoreError> {
+    match conversations::entry_towards(conn, message.message().conversation, bearer)? {
+        Some(entry) => Ok(Some(entry)),
+        None => make(conn, me, bearer, message),
     }
+}
+
+/// Makes the message's conversation, of which `bearer` may not know that it is here.
+fn make(
+    conn: &Connection,
+    me: PeerId,
+    bearer: PeerId,
+    message: &SignedMessage,
+) -> Result<Option<Entry>, StoreError> {
+    let id = message.message().conversation;
     if conversations::row(conn, id)?.is_some() {
         return Ok(None);
     }
-    if let Some(row) = conversations::find_or_make_direct(conn, id, me, Some(bearer))? {
-        return Ok(Some(row));
+    if let Some(entry) = conversations::find_or_make_direct(conn, id, me, Some(bearer))? {
+        return Ok(Some(entry));
     }
     // A creation that decodes is that of the room it names.
     let is_creation = matches!(message.content(), Content::Room(Act::Create { .. }));
     if !is_creation || conversations::count_foreign(conn, me)? >= MAX_FOREIGN_ROOMS {
         return Ok(None);
     }
-    conversations::make(conn, id, ROOM).map(Some)
+    conversations::make_room(conn, id).map(Some)
 }
 
-/// Whether `bearer` may hand this over in a conversation that [`find_or_make`] has found. In a room whoever is or wrote it belongs to it; one that was put out cannot
-/// bring forward what it says it wrote before. While this user does not belong to the room itself, all that is known
-/// of its members may be old.
+/// Whether `bearer` may hand this over in a conversation that [`find_or_make`] has found. In a room whoever is or wrote it
+/// belongs to it; one that was put out cannot bring forward what it says it wrote before. While this user does not belong to
+/// the room itself, all that is known of its members may be old.
 pub(super) fn may_bear(
     conn: &Connection,
-    conversation: i64,
+    Entry { row: conversation, is_room }: Entry,
     me: PeerId,
     bearer: PeerId,
     message: &SignedMessage,
 ) -> Result<Result<(), Invalid>, StoreError> {
-    let is_bearer_in = conversations::is_member(conn, conversation, bearer)?;
     let is_author_in = conversations::is_member(conn, conversation, message.author())?;
-    if !rooms::is_room(conn, conversation)? {
+    if !is_room {
         return Ok(if is_author_in { Ok(()) } else { Err(Invalid::AuthorNotMember) });
     }
+    let is_bearer_in = conversations::is_member(conn, conversation, bearer)?;
     if is_bearer_in || is_author_in || !conversations::is_member(conn, conversation, me)? {
         return Ok(Ok(()));
     }

@@ -122,8 +122,8 @@ impl Store {
         let me = self.me();
         self.read(move |conn| {
             let mut quotas = Quotas::new(conn, me)?;
-            match conversations::row_towards(conn, conversation, peer)? {
-                Some(row) => quotas.exceeded(conn, row),
+            match conversations::entry_towards(conn, conversation, peer)? {
+                Some(entry) => quotas.exceeded(conn, entry.row),
                 None => quotas.full(conn),
             }
         })

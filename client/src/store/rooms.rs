@@ -35,12 +35,6 @@ pub(super) const fn standing(number: i64) -> Standing {
     }
 }
 
-/// Whether the conversation is a room.
-pub(super) fn is_room(conn: &Connection, conversation: i64) -> Result<bool, StoreError> {
-    let mut query = conn.prepare_cached("SELECT 1 FROM conversations WHERE row = ?1 AND kind = ?2")?;
-    Ok(query.exists(params![conversation, ROOM])?)
-}
-
 /// Whether the message is allowed to its author, as its own past has the room. Its parents are there.
 pub(super) fn admit(conn: &Connection, message: &SignedMessage) -> Result<Result<(), Invalid>, StoreError> {
     let content = message.content();

@@ -3,6 +3,7 @@
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::conversations::Entry;
 use super::direct::{self, Towards};
 use super::error::StoreError;
 use super::sql::{conversation_id, int, limit, message_id, rows, signed, uint};
@@ -128,10 +129,10 @@ fn position(
     towards: &Towards<'_>,
     id: ConversationId,
 ) -> Result<Vec<MessageId>, StoreError> {
-    let Some(conversation) = conversations::row_towards(conn, id, towards.peer)? else {
+    let Some(Entry { row: conversation, is_room }) = conversations::entry_towards(conn, id, towards.peer)?
+    else {
         return Ok(Vec::new());
     };
-    let is_room = super::rooms::is_room(conn, conversation)?;
     let mut heads =
         if is_room { walk::heads(conn, conversation)? } else { towards.heads(conn, conversation)? };
     heads.sort_by_key(|head| std::cmp::Reverse(head.depth));
