@@ -398,18 +398,21 @@ async fn who_lost_messages_gets_them_back_on_connecting() {
     for loser in [0, 1] {
         let mut sides = [Side::new(1).await, Side::new(2).await];
         talk_and_read(&sides[0], &sides[1], 0..20).await;
+        // What is delivered and not read yet, and what is not sent yet.
         let to = sides[1 - loser].peer();
+        say(&sides[loser].store, &sides[loser].identity, to, 50).await.unwrap();
+        meet(&sides[0], &sides[1]).await;
         say(&sides[loser].store, &sides[loser].identity, to, 20).await.unwrap();
         sides[loser].keep().await;
         talk_and_read(&sides[0], &sides[1], 21..50).await;
-        check_whole(&sides[0], &sides[1], 99).await;
+        check_whole(&sides[0], &sides[1], 100).await;
         sides[loser].put_back().await;
         sides[loser].announced();
         let conversation = ConversationId::direct(sides[0].peer(), sides[1].peer());
-        assert_eq!(sides[loser].history(conversation).await.len(), 41);
+        assert_eq!(sides[loser].history(conversation).await.len(), 42);
 
         meet(&sides[0], &sides[1]).await;
-        let rows = check_whole(&sides[0], &sides[1], 99).await;
+        let rows = check_whole(&sides[0], &sides[1], 100).await;
         assert!(rows.iter().all(|rows| all_read(rows)));
         assert_eq!(sides[loser].announced().len(), 58);
         assert_eq!(sides[loser].store.forks(conversation).await.unwrap(), []);
