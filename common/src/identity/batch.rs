@@ -83,13 +83,16 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
 
-    /// A key that signed each of `texts`, and its signatures.
-    fn signed<'a>(texts: &[&'a [u8]]) -> (PeerId, Vec<(&'a [u8], [u8; SIGNATURE_LEN])>) {
+    /// A text and its signature.
+    type Text<'a> = (&'a [u8], [u8; SIGNATURE_LEN]);
+
+    /// A key that signed each of `texts`.
+    fn signed<'a>(texts: &[&'a [u8]]) -> (PeerId, Vec<Text<'a>>) {
         let identity = Identity::from_seed([7; 32]);
         (identity.peer_id(), texts.iter().map(|text| (*text, identity.sign(text))).collect())
     }
 
-    fn verdicts(by: PeerId, all: &[(&[u8], [u8; SIGNATURE_LEN])]) -> Vec<bool> {
+    fn verdicts(by: PeerId, all: &[Text<'_>]) -> Vec<bool> {
         let all: Vec<_> = all.iter().map(|(message, signature)| Signed { by, message, signature }).collect();
         let each: Vec<_> = all.iter().map(|one| by.verify(one.message, one.signature)).collect();
         assert_eq!(verify_each(&all), each);
