@@ -7,9 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use data_encoding::BASE32_NOPAD;
 use ed25519_zebra::{Signature, SigningKey, VerificationKey, VerificationKeyBytes};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
 /// DER prefix of an Ed25519 `SubjectPublicKeyInfo` (RFC 8410 §4); the 32 bytes of the key follow.
@@ -140,6 +142,19 @@ impl Identity {
         self.key.sign(message).to_bytes()
     }
 
+    /// A secret that only this identity and the owner of `peer` can work out, each out of their own private key: X25519
+    /// (RFC 7748 §6.1) with both keys in Montgomery form (RFC 7748 §4.1). It stays the same for ever, so that it must be hashed
+    /// with a context for each use. `None` if `peer` is no key, or one that agrees on the same secret with everybody.
+    #[must_use]
+    pub fn agree(&self, peer: PeerId) -> Option<Zeroizing<[u8; 32]>> {
+        // RFC 8032 §5.1.5: the private scalar is the first half of the seed's hash, clamped.
+        let hash = Zeroizing::new(<[u8; 64]>::from(Sha512::digest(self.seed.as_slice())));
+        let scalar = Zeroizing::new(*hash.first_chunk::<32>()?);
+        let public = CompressedEdwardsY(peer.0).decompress()?.to_montgomery();
+        let secret = Zeroizing::new(public.mul_clamped(*scalar).to_bytes());
+        (*secret != [0; 32]).then_some(secret)
+    }
+
     /// The private key as PKCS #8 DER, as the TLS library wants it.
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
@@ -180,6 +195,19 @@ mod tests {
         assert_eq!(PeerId::from_spki(&id.to_spki()), Some(id));
         assert_eq!(PeerId::from_spki(&id.to_spki()[1..]), None);
         assert!("not a key".parse::<PeerId>().is_err());
+    }
+
+    #[test]
+    fn two_agree_on_a_secret_that_a_third_has_not() {
+        let [a, b, c] = [1, 2, 3].map(|n| Identity::from_seed([n; 32]));
+        let secret = a.agree(b.peer_id()).unwrap();
+        assert_eq!(b.agree(a.peer_id()).unwrap(), secret);
+        assert_ne!(c.agree(a.peer_id()).unwrap(), secret);
+        assert_ne!(c.agree(b.peer_id()).unwrap(), secret);
+        assert_eq!(a.agree(PeerId::from_bytes([2; 32])), None, "no point of the curve");
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert_eq!(a.agree(PeerId::from_bytes(neutral)), None, "RFC 7748 §6.1: nobody's own");
     }
 
     fn hex(text: &str) -> Vec<u8> {
