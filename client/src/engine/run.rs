@@ -392,7 +392,7 @@ impl Engine {
             name
         } else {
             let now_ms = (self.context.wall_clock)();
-            match self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await {
+            match self.remember(Meeting { peer, given_name, now_ms }).await {
                 Ok(name) => {
                     if self.contacts.meet(peer) {
                         self.watch().await;

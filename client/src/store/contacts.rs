@@ -14,7 +14,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Longest name of a setting and longest address of a server, in bytes.
 const MAX_KEY_LEN: usize = 512;
 /// Endpoints that are remembered of a contact.
-pub const MAX_ENDPOINTS: usize = 8;
+pub const MAX_ENDPOINTS: usize = 4;
 
 /// Somebody this user has met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Contact {
     pub first_met_ms: u64,
     /// When they were connected last.
     pub last_seen_ms: u64,
-    /// Where they were seen last: a hint.
+    /// Where they were seen last, the newest first: a hint.
     pub endpoints: Vec<SocketAddr>,
 }
 
@@ -54,8 +54,6 @@ pub struct Meeting {
     pub given_name: String,
     /// Now.
     pub now_ms: u64,
-    /// Where they are; `None` leaves what is known, and what is beyond [`MAX_ENDPOINTS`] is cut.
-    pub endpoints: Option<Vec<SocketAddr>>,
 }
 
 pub(super) fn cut(name: &str) -> String {
@@ -63,19 +61,46 @@ pub(super) fn cut(name: &str) -> String {
 }
 
 pub(super) fn meet(conn: &Connection, meeting: &Meeting) -> Result<(), StoreError> {
-    let endpoints = meeting.endpoints.as_ref().map(|endpoints| {
-        let texts: Vec<_> = endpoints.iter().take(MAX_ENDPOINTS).map(ToString::to_string).collect();
-        texts.join(" ")
-    });
     run(
         conn,
         "INSERT INTO contacts (peer, given_name, own_name, first_met_ms, last_seen_ms, endpoints)
-         VALUES (?1, ?2, '', ?3, ?3, coalesce(?4, ''))
-         ON CONFLICT (peer) DO UPDATE SET given_name = ?2, last_seen_ms = max(last_seen_ms, ?3),
-            endpoints = coalesce(?4, endpoints)",
-        params![meeting.peer.as_bytes(), cut(&meeting.given_name), int(meeting.now_ms), endpoints],
+         VALUES (?1, ?2, '', ?3, ?3, '')
+         ON CONFLICT (peer) DO UPDATE SET given_name = ?2, last_seen_ms = max(last_seen_ms, ?3)",
+        params![meeting.peer.as_bytes(), cut(&meeting.given_name), int(meeting.now_ms)],
     )?;
     Ok(())
+}
+
+/// Returns all endpoints that are remembered from now on.
+fn see_at(
+    conn: &Connection,
+    peer: PeerId,
+    now_ms: u64,
+    seen: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT endpoints FROM contacts WHERE peer = ?1")?;
+    let known: Option<String> = query.query_row(params![peer.as_bytes()], |row| row.get(0)).optional()?;
+    let mut endpoints: Vec<SocketAddr> = Vec::new();
+    for endpoint in seen.into_iter().chain(known.as_deref().map(parse).unwrap_or_default()) {
+        if endpoints.len() < MAX_ENDPOINTS && !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    }
+    let texts: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    let update = "UPDATE contacts SET endpoints = ?2, last_seen_ms = max(last_seen_ms, ?3) WHERE peer = ?1";
+    match run(conn, update, params![peer.as_bytes(), texts.join(" "), int(now_ms)])? {
+        0 => Err(StoreError::UnknownContact(peer)),
+        _ => Ok(endpoints),
+    }
+}
+
+fn parse(endpoints: &str) -> Vec<SocketAddr> {
+    endpoints.split_whitespace().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whoever is blocked is not looked for anywhere.
+pub(super) fn forget_endpoints(conn: &Connection, subject: &[u8; 32]) -> Result<(), StoreError> {
+    run(conn, "UPDATE contacts SET endpoints = '' WHERE peer = ?1", params![subject]).map(drop)
 }
 
 pub(super) fn rename(conn: &Connection, peer: PeerId, own_name: &str) -> Result<(), StoreError> {
@@ -94,7 +119,7 @@ fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
         own_name: row.get(2)?,
         first_met_ms: uint(row.get(3)?),
         last_seen_ms: uint(row.get(4)?),
-        endpoints: endpoints.split_whitespace().filter_map(|text| text.parse().ok()).collect(),
+        endpoints: parse(&endpoints),
     })
 }
 
@@ -152,12 +177,26 @@ pub(super) fn set_setting(conn: &Connection, name: &str, value: &str) -> Result<
 }
 
 impl Store {
-    /// Remembers that somebody was met: makes the contact, or renews name, time and endpoints.
+    /// Remembers that somebody was met: makes the contact, or renews name and time.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then. So with all methods that write.
     pub async fn meet(&self, meeting: Meeting) -> Result<(), StoreError> {
         self.write(move |conn| meet(conn, &meeting)).await
+    }
+
+    /// Remembers that a contact is at `seen`, the most important first, beside where it was before; returns all that is remembered,
+    /// at most [`MAX_ENDPOINTS`].
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`]; else see [`Store::meet`].
+    pub async fn see_at(
+        &self,
+        peer: PeerId,
+        now_ms: u64,
+        seen: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, StoreError> {
+        self.write(move |conn| see_at(conn, peer, now_ms, seen.clone())).await
     }
 
     /// Gives a contact the user's own name; an empty one takes it away.

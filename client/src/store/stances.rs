@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use common::identity::PeerId;
 use rusqlite::{Connection, params};
 
-use super::Store;
 use super::error::StoreError;
 use super::sql::{int, rows, run, uint};
+use super::{Store, contacts};
 use crate::log::ConversationId;
 
 /// Holds for messages `m` of people who are not blocked.
@@ -176,7 +176,8 @@ fn take(conn: &Connection, stance: Stance, subject: Subject, span: Span) -> Resu
     match stance {
         Stance::Shown => drop(give_up(conn, Stance::Unshown, subject)?),
         Stance::Unshown => drop(give_up(conn, Stance::Shown, subject)?),
-        Stance::Blocked | Stance::Muted | Stance::Chosen => {}
+        Stance::Blocked => contacts::forget_endpoints(conn, subject.as_bytes())?,
+        Stance::Muted | Stance::Chosen => {}
     }
     let insert =
         "INSERT OR REPLACE INTO stances (stance, subject, since_ms, until_ms) VALUES (?1, ?2, ?3, ?4)";

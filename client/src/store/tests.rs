@@ -1,4 +1,5 @@
 use super::*;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(super) struct Side {
@@ -230,22 +231,42 @@ async fn contacts_are_found_by_name_and_key() {
     let side = Side::new(1);
     let store = side.open().await;
     let peer = Identity::from_seed([9; 32]).peer_id();
-    let meeting =
-        |name: &str, now_ms, endpoints| Meeting { peer, given_name: name.to_owned(), now_ms, endpoints };
-    let endpoint = "[::1]:5000".parse().unwrap();
-    store.meet(meeting("Ada", 10, Some(vec![endpoint]))).await.unwrap();
-    store.meet(meeting(&"x".repeat(100), 20, None)).await.unwrap();
+    let meeting = |name: &str, now_ms| Meeting { peer, given_name: name.to_owned(), now_ms };
+    store.meet(meeting("Ada", 10)).await.unwrap();
+    store.meet(meeting(&"x".repeat(100), 20)).await.unwrap();
     store.rename(peer, "Countess").await.unwrap();
     let contact = store.contacts().await.unwrap().remove(0);
     assert_eq!((contact.first_met_ms, contact.last_seen_ms), (10, 20));
     assert_eq!((contact.given_name.len(), contact.name()), (MAX_NAME_CHARS, "Countess".to_owned()));
-    assert_eq!(contact.endpoints, [endpoint]);
     for text in ["countess", "coun", &peer.short(), &peer.to_string().to_uppercase()] {
         assert_eq!(store.find_contacts(text).await.unwrap().len(), 1, "{text}");
     }
     assert_eq!(store.find_contacts("").await.unwrap(), []);
     assert_eq!(store.find_contacts("nobody").await.unwrap(), []);
     assert_eq!(store.rename(side.peer(), "me").await, Err(StoreError::UnknownContact(side.peer())));
+}
+
+#[tokio::test]
+async fn where_a_contact_was_seen_is_kept_the_newest_first_until_it_is_blocked() {
+    let side = Side::new(1);
+    let store = side.open().await;
+    let peer = Identity::from_seed([9; 32]).peer_id();
+    let at = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+    assert_eq!(store.see_at(peer, 5, vec![at(1)]).await, Err(StoreError::UnknownContact(peer)));
+    store.meet(Meeting { peer, given_name: String::new(), now_ms: 10 }).await.unwrap();
+    assert_eq!(store.see_at(peer, 20, vec![at(1), at(2)]).await.unwrap(), [1, 2].map(at));
+    assert_eq!(store.see_at(peer, 30, vec![at(3), at(2)]).await.unwrap(), [3, 2, 1].map(at));
+    let many = (4..=99).map(at).collect();
+    assert_eq!(store.see_at(peer, 15, many).await.unwrap(), [4, 5, 6, 7].map(at), "no more than four");
+    store.meet(Meeting { peer, given_name: String::new(), now_ms: 25 }).await.unwrap();
+    let contact = store.contacts().await.unwrap().remove(0);
+    assert_eq!((contact.last_seen_ms, contact.endpoints), (30, [4, 5, 6, 7].map(at).to_vec()));
+
+    let span = Span { since_ms: 40, until_ms: None };
+    store.take_stance(Stance::Muted, Subject::Person(peer), span).await.unwrap();
+    assert_eq!(store.contacts().await.unwrap()[0].endpoints.len(), MAX_ENDPOINTS);
+    store.take_stance(Stance::Blocked, Subject::Person(peer), span).await.unwrap();
+    assert_eq!(store.contacts().await.unwrap()[0].endpoints, []);
 }
 
 #[tokio::test]

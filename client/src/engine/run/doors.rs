@@ -89,7 +89,7 @@ impl Engine {
         if !self.contacts.contains(peer) {
             // They are no stranger who came by themselves.
             let given_name = self.name_of(peer);
-            self.remember(Meeting { peer, given_name, now_ms, endpoints: None }).await?;
+            self.remember(Meeting { peer, given_name, now_ms }).await?;
             self.contacts.meet(peer);
             self.watch().await;
         }
