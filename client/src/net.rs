@@ -12,6 +12,7 @@ mod driver;
 mod handshake;
 mod insight;
 pub mod lan;
+pub mod last_seen;
 pub mod links;
 mod mux;
 pub mod netcheck;
@@ -249,6 +250,7 @@ enum Command {
     Dial(PeerId),
     Seek(PeerId),
     Candidates { peer: PeerId, addrs: Vec<SocketAddr> },
+    LastSeen(PeerId, Vec<SocketAddr>),
     TcpOffer { peer: PeerId, offer: Offer },
     Disconnect(PeerId),
     Insight(PeerId, oneshot::Sender<Option<Insight>>),
@@ -340,6 +342,18 @@ impl Net {
     /// The peer says that it may be reached at `addrs`.
     pub async fn add_candidates(&self, peer: PeerId, addrs: Vec<SocketAddr>) {
         self.command(Command::Candidates { peer, addrs }).await;
+    }
+
+    /// `peer` was seen at these addresses, later than everybody of whom this was said before: it is looked for there while there
+    /// is no server to ask.
+    pub async fn set_last_seen(&self, peer: PeerId, endpoints: Vec<SocketAddr>) {
+        self.command(Command::LastSeen(peer, endpoints)).await;
+    }
+
+    /// The addresses at which `peer` has answered over UDP since it was connected, the one in use first.
+    #[must_use]
+    pub fn answered_at(&self, peer: PeerId) -> Vec<SocketAddr> {
+        self.socket.with_mux(|mux| mux.answered_at(peer))
     }
 
     /// The peer tells of its side of connecting over TCP.

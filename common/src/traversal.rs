@@ -514,6 +514,17 @@ impl Agent {
         self.paths.iter().map(|path| path.way.remote)
     }
 
+    /// The addresses at which the peer has answered our main socket over UDP, the one in use first.
+    #[must_use]
+    pub fn answered_at(&self) -> Vec<SocketAddr> {
+        let is_one = |path: &&Path| {
+            path.has_answered() && path.way.local == Local::MAIN && tier(path.way.remote) != Tier::Tcp
+        };
+        let mut found: Vec<_> = self.paths.iter().filter(is_one).map(|path| path.way.remote).collect();
+        found.sort_by_key(|remote| self.route.direct().is_none_or(|way| way.remote != *remote));
+        found
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()

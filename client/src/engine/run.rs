@@ -3,6 +3,7 @@
 mod doors;
 mod gaps;
 mod introduce;
+mod last_seen;
 mod showing;
 mod told;
 
@@ -28,8 +29,9 @@ use super::{Attitude, Event, Live, LivePeers, route_setting};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
-use crate::store::{Awaited, Contact, Meeting, MessageRow, Regard, State, Store, StoreError};
+use crate::store::{Awaited, Contact, MAX_ENDPOINTS, Meeting, MessageRow, Regard, State, Store, StoreError};
 use gaps::Gaps;
+use last_seen::LastSeen;
 pub(super) use watching::door;
 use watching::{neighbours, stance_ends};
 
@@ -113,6 +115,7 @@ struct Engine {
     /// Arrival number of the newest message that the front end was told of.
     shown: u64,
     gaps: Gaps,
+    last_seen: LastSeen,
 }
 
 /// Runs until the network ends.
@@ -143,6 +146,7 @@ pub(super) async fn run(
         introductions: Introductions::default(),
         shown: *newest.borrow_and_update(),
         gaps: Gaps::default(),
+        last_seen: LastSeen::default(),
     };
     if let Err(error) = engine.begin(meet).await {
         engine.emit(Event::Error { message: error.to_string() }).await;
@@ -157,7 +161,10 @@ pub(super) async fn run(
             Ok(()) = newest.changed() => engine.show_arrived().await,
             Ok(()) = attitude.changed() => engine.handle_attitude().await,
             () = stance_ends(&engine.context) => engine.end_stances().await,
-            _ = seek.tick() => engine.seek().await,
+            _ = seek.tick() => {
+                engine.seek().await;
+                engine.note_all_seen().await;
+            }
             () = engine.gaps.due() => engine.tell_gaps().await,
             () = knocks.notified() => engine.look_for_inviters().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
@@ -175,6 +182,7 @@ impl Engine {
     /// Shows us to our contacts; who has none waits in the lobby.
     async fn begin(&mut self, meet: bool) -> Result<(), StoreError> {
         let contacts = self.context.store.contacts().await?;
+        self.tell_last_seen(&contacts).await;
         self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
         self.neighbours = neighbours(&self.context.store).await?;
@@ -333,6 +341,7 @@ impl Engine {
 
     async fn end_session(&mut self, peer: PeerId, reason: String) {
         let Some(session) = self.sessions.remove(&peer) else { return };
+        self.last_seen.remove(&peer);
         session.task.abort();
         let is_contact = self.contacts.contains(peer);
         self.live.send_modify(|live| {
@@ -438,6 +447,7 @@ impl Engine {
             let now_ms = (self.context.wall_clock)();
             self.live.send_modify(|live| live.entry(peer).or_default().since_ms = Some(now_ms));
             self.emit(Event::Path(path)).await;
+            self.note_seen(peer).await;
         }
     }
 

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::door::Door;
 use super::handshake::{self, Credentials, Progress, Reporter, Step};
+use super::last_seen::LastSeen;
 use super::mux::{Introduction, Via};
 use super::news::News;
 use super::peers::{self, Attempt, Current, Peer, Peers};
@@ -127,6 +128,7 @@ pub(crate) async fn run(
         socket: Arc::clone(&socket),
         peers: Peers::default(),
         watched: Vec::new(),
+        last_seen: LastSeen::new(now),
         door: config.door.clone(),
         told: Admit::default(),
         lobby: None,
@@ -229,6 +231,7 @@ struct Driver {
     /// The user's STUN servers.
     stun: watch::Receiver<Vec<SocketAddr>>,
     watched: Vec<PeerId>,
+    last_seen: LastSeen,
     door: Door,
     /// What the server was told of it.
     told: Admit,
@@ -295,6 +298,7 @@ impl Driver {
             server,
             asks,
             self.peers.timeout(),
+            self.last_seen_timeout(),
             self.lobby_deadline(),
             self.server_doubt.as_ref().map(|doubt| doubt.until),
         ]
@@ -320,7 +324,11 @@ impl Driver {
                 }
             }
             self.handle_near_path(now, change);
+            self.handle_recalled_path(now, change);
             self.emit(Event::Path(change));
+        }
+        while let Some(id) = self.socket.with_mux(super::mux::Mux::poll_call) {
+            self.handle_call(now, id);
         }
         while let Some((id, signal)) = self.socket.with_mux(super::mux::Mux::poll_signal) {
             if let Some(current) = self.peers.get(id).and_then(|peer| peer.current.as_ref()) {
@@ -341,6 +349,7 @@ impl Driver {
         self.introduce_again(now);
         self.close_absent(now);
         self.leave_absent_partner(now);
+        self.look_where_last_seen(now);
         let due: Vec<_> =
             self.peers.iter_mut().filter_map(|(id, peer)| peer.take_redial(now).then_some(id)).collect();
         for peer in due {
@@ -394,7 +403,9 @@ impl Driver {
                     tcp.handle_offer(offer);
                 }
             }
+            Command::LastSeen(peer, endpoints) => self.last_seen.set(peer, endpoints),
             Command::Disconnect(peer) => {
+                self.leave(peer);
                 if let Some(current) = self.peers.get(peer).and_then(|peer| peer.current.as_ref()) {
                     current.connection.close(VarInt::from_u32(close::BYE), b"");
                 }
@@ -467,6 +478,7 @@ mod control_link;
 mod door;
 mod ending;
 mod insight;
+mod last_seen;
 mod names;
 mod nearby;
 mod roaming;

@@ -5,6 +5,7 @@
 //! packets back. It decides and remembers; what it wants sent it hands out as [`Outgoing`] values. It reads no
 //! clock and owns no socket.
 
+mod callers;
 mod hard;
 mod holds;
 mod introductions;
@@ -30,6 +31,7 @@ use common::traversal::tcp::StreamId;
 use common::traversal::{self, Agent, Event, Local, Route, Signal};
 
 use super::congestion::PathGeneration;
+use callers::Callers;
 use hard::Network;
 pub(crate) use introductions::Introduction;
 use peer::Peer;
@@ -118,6 +120,7 @@ pub(crate) struct Mux {
     signals: VecDeque<(PeerId, Signal)>,
     /// Peers of whose prospects something was learned.
     learned: BTreeSet<PeerId>,
+    callers: Callers,
 }
 
 /// Where one outgoing transmit goes.
@@ -281,11 +284,14 @@ impl Mux {
         from: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let tag = match check::claim(datagram) {
-            Some(Claim::Request(name, _)) => self.by_key.get(&name).copied(),
-            Some(Claim::Response(id)) => Some(Agent::tag_of(id)),
-            None => None,
+        let (asked, tag) = match check::claim(datagram) {
+            Some(Claim::Request(name, _)) => (Some(name), self.by_key.get(&name).copied()),
+            Some(Claim::Response(id)) => (None, Some(Agent::tag_of(id))),
+            None => (None, None),
         };
+        if let (Some(name), None) = (asked, tag) {
+            self.callers.handle_request(name, datagram);
+        }
         // Sockets are not shared but for the main one.
         let Some((tag, local)) = tag.and_then(|tag| Some((tag, socket.name_for(tag)?))) else { return false };
         if tag == socket_id::PROBER {
@@ -300,6 +306,9 @@ impl Mux {
         }
         let Some(peer) = self.peers.get_mut(&tag) else { return false };
         let valid = peer.agent.handle_datagram(now, local, from, datagram);
+        if let (true, Some(name)) = (valid, asked) {
+            self.note_call(now, tag, name);
+        }
         self.settle(tag);
         // The peer may have said where it sees us.
         self.settle_prober(now);
@@ -378,7 +387,10 @@ impl Mux {
 
     /// Whether a path has changed, or an agent has something to say.
     pub(crate) fn has_news(&self) -> bool {
-        !self.changes.is_empty() || !self.signals.is_empty() || !self.learned.is_empty()
+        !self.changes.is_empty()
+            || !self.signals.is_empty()
+            || !self.learned.is_empty()
+            || self.callers.have_called()
     }
 
     /// The next change of a path.

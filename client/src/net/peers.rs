@@ -350,6 +350,11 @@ impl Peers {
         self.0.get_mut(&peer)
     }
 
+    /// Whether `peer` is neither connected nor being connected.
+    pub(crate) fn is_unconnected(&self, peer: PeerId) -> bool {
+        self.0.get(&peer).is_none_or(|peer| peer.current.is_none() && peer.attempt.is_none())
+    }
+
     /// The entry of `peer`, made if there is room.
     pub(crate) fn entry(&mut self, now: Instant, peer: PeerId) -> Option<&mut Peer> {
         if self.0.len() >= MAX_PEERS && !self.0.contains_key(&peer) {

@@ -22,10 +22,17 @@ impl Driver {
             let reason = "you have shut them out, or are invisible to them".to_owned();
             return self.emit(Event::Unreachable { peer: id, reason });
         }
-        if !matches!(self.server, Server::Up(_)) && self.dial_near(now, id) {
-            return;
+        self.come_back(id);
+        if !matches!(self.server, Server::Up(_)) {
+            if self.is_recalled(id) {
+                return self.start_dial(id);
+            }
+            if self.dial_near(now, id) {
+                return;
+            }
         }
         let Server::Up(link) = &self.server else {
+            self.last_seen.want(now, id);
             return self.emit(Event::Alone { peer: id, is_wanted: true });
         };
         let Some(peer) = self.peers.entry(now, id) else {
@@ -52,6 +59,7 @@ impl Driver {
         if !self.door.may_talk(id) {
             return;
         }
+        self.come_back(id);
         let Some(peer) = self.peers.entry(now, id) else { return };
         match self.server {
             _ if !peer.is_left_alone() => {}
@@ -60,7 +68,10 @@ impl Driver {
                 self.dial(now, id);
             }
             Server::Up(_) => {}
-            _ => self.emit(Event::Alone { peer: id, is_wanted: false }),
+            _ => {
+                self.last_seen.want(now, id);
+                self.emit(Event::Alone { peer: id, is_wanted: false });
+            }
         }
     }
 
@@ -134,6 +145,7 @@ impl Driver {
                 peer.attempt.take_if(|awaited| awaited.number == attempt);
                 peer.handle_connected();
                 self.lobby.take_if(|wish| wish.paired.is_some_and(|(paired, _)| paired == id));
+                self.come_back(id);
                 self.install_check_key(id, side, &connection);
                 let rtt = connection.rtt();
                 let state = if early_arrived { Handshake::Complete } else { Handshake::EarlyRejected };
@@ -261,6 +273,7 @@ impl Driver {
             end(&self.server, peer.take_sessions());
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }
+        self.last_seen.handle_closed(id);
         self.return_to_neighbour(now, id, current.run);
         self.emit(Event::Closed { peer: id, reason: ending.describe() });
     }

@@ -41,6 +41,7 @@ impl Driver {
             return self.handle_server_down(now, ServerError::Lost(reason.to_string()));
         }
         info!(server = %link.key.short(), "registered");
+        self.stop_looking();
         self.registered_at = Some(now);
         self.socket.set_server(Some(link.connection.clone()));
         self.relayed_rtt = link.connection.rtt() * 2;
@@ -106,6 +107,7 @@ impl Driver {
     }
 
     pub(super) fn handle_server_down(&mut self, now: Instant, error: ServerError) {
+        self.last_seen.handle_server_down(now);
         self.socket.set_server(None);
         self.socket.with_mux(super::super::mux::Mux::remove_all_sessions);
         for (id, peer) in self.peers.iter_mut() {
@@ -277,6 +279,10 @@ impl Driver {
             FailedReason::TooMany => "too many connections are being made",
             FailedReason::Invalid => "the server refused the request",
         };
+        if self.socket.with_mux(|mux| mux.is_recalled(id)) {
+            // It is there although the server does not see it, and is being dialled directly.
+            return;
+        }
         let Some(attempt) = peer.attempt.take_if(|attempt| attempt.side == Side::Dialer) else { return };
         let is_vain_look = std::mem::take(&mut peer.is_sought) && failed.reason == FailedReason::Offline;
         // The server does not see everybody who is in this network.

@@ -13,6 +13,7 @@ impl Driver {
             self.shut_out(now, id);
         }
         self.tell_door();
+        self.admit_callers();
         self.lan.announce(self.door.may_announce());
         self.handle_nearby(now);
     }
@@ -63,6 +64,7 @@ impl Driver {
             }
         }
         self.send_watch();
+        self.admit_callers();
         self.approach_watched(now);
     }
 }

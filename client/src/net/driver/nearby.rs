@@ -4,7 +4,7 @@ use super::super::mux::PathChange;
 use super::*;
 
 /// How long the side that does not dial waits for the other's dial.
-const NEAR_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const NEAR_PATIENCE: Duration = Duration::from_secs(1);
 /// When a neighbour that has not answered is tried again.
 const NEAR_RETRY: Duration = Duration::from_secs(10);
 

@@ -25,6 +25,7 @@ impl Driver {
         // It was seen in the old network.
         self.observed.send_replace(None);
         self.socket.with_mux(|mux| mux.handle_network_change(now));
+        self.last_seen.start_afresh();
         for (_, peer) in self.peers.iter_mut() {
             peer.handle_network_change(now);
         }

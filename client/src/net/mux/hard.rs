@@ -96,6 +96,7 @@ impl Mux {
             if peer.primary.is_none() {
                 peer.relayed_rtt = Some(rtt);
             }
+            peer.called = None;
             peer.agent.handle_connected(now);
         }
         self.settle(tag);

@@ -81,9 +81,9 @@ impl Mux {
         self.add_key(introduction.peer, Key::new(name, introduction.side, &introduction.key.0));
         let Some(tag) = self.by_id.get(&introduction.peer).copied() else { return };
         if let Some(peer) = self.peers.get_mut(&tag)
-            && peer.agent.sends_with() == peer.near_key
+            && peer.is_provisional()
         {
-            // The peer may not have heard of us in the local network; it hears of this.
+            // The peer may not have heard of us in the local network, or not want to be called; it hears of this.
             peer.agent.send_with(name);
         }
         self.tell_nat(now, tag);
@@ -109,7 +109,7 @@ impl Mux {
         self.add_key(peer, key);
         if let Some(peer) = self.peers.get_mut(&tag) {
             // An older run's key is of no use any more.
-            if peer.agent.sends_with().is_none_or(|sending| Some(sending) == peer.near_key) {
+            if peer.is_provisional() {
                 peer.agent.send_with(name);
             }
             peer.near_key = Some(name);

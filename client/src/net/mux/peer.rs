@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::address::PEERS;
@@ -48,6 +48,10 @@ pub(super) struct Peer {
     pub(super) relayed_rtt: Option<Duration>,
     /// The key of checks with a neighbour in the local network.
     pub(super) near_key: Option<KeyName>,
+    /// The lasting key of checks with a contact.
+    pub(super) lasting_key: Option<KeyName>,
+    /// When it used that last although a connection has another.
+    pub(super) called: Option<Instant>,
 }
 
 impl Peer {
@@ -69,7 +73,20 @@ impl Peer {
             was_direct: false,
             relayed_rtt: None,
             near_key: None,
+            lasting_key: None,
+            called: None,
         }
+    }
+
+    /// Whether our checks are made with the lasting key: there was no better since.
+    pub(super) fn sends_with_lasting(&self) -> bool {
+        self.lasting_key.is_some() && self.agent.sends_with() == self.lasting_key
+    }
+
+    /// Whether our checks are made with no key, or with one that anything better replaces.
+    pub(super) fn is_provisional(&self) -> bool {
+        let sending = self.agent.sends_with();
+        sending.is_none() || sending == self.near_key || sending == self.lasting_key
     }
 
     pub(super) fn path(&self, streams: &Streams) -> PathChange {
