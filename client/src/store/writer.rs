@@ -249,18 +249,20 @@ impl Task {
         let is_group = jobs.len() >= MIN_GROUP;
         self.reach(Point::Begin)?;
         let mut outcome = execute(&self.conn, "BEGIN IMMEDIATE");
-        if outcome.is_ok() && !self.together(&mut jobs)? {
-            outcome = self.each(&mut jobs)?;
-        }
+        let mut is_sound = outcome.is_err() || self.together(&mut jobs)?;
         let mut messages = 0;
-        while messages == 0 || (messages < room && self.ahead.is_empty()) {
+        while messages == 0 || (is_sound && messages < room && self.ahead.is_empty()) {
             let Some(mut piece) = self.next.pop_front().or_else(|| self.behind.try_recv().ok()) else {
                 break;
             };
-            outcome = outcome.and_then(|()| guarded(&self.conn, piece.job.as_mut()));
+            if outcome.is_ok() && is_sound {
+                is_sound = self.together(std::slice::from_mut(&mut piece.job))?;
+            }
             messages += piece.messages.max(1);
             jobs.push(piece.job);
-            self.reach(Point::Work)?;
+        }
+        if !is_sound {
+            outcome = self.each(&mut jobs)?;
         }
         self.unindexed += jobs.len() + messages;
         self.unfolded += jobs.len() + messages;
