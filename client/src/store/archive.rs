@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::contacts::Contact;
 use super::conversations;
 use super::error::StoreError;
-use super::graph::SqlGraph;
+use super::graph::{Recent, SqlGraph};
 use super::history::{self, MessageRow, Raw};
 use super::intake::{self, Checked};
 use super::outbox::{self, State};
@@ -95,7 +95,9 @@ pub(super) fn restore(
     }
     let own = message.author() == me;
     let received_ms = restored.received_ms;
-    let mut graph = SqlGraph { conn, conversation: entry, bearer: me, received_ms, delivered: Vec::new() };
+    let recent = &mut Recent::default();
+    let mut graph =
+        SqlGraph { conn, conversation: entry, bearer: me, received_ms, recent, delivered: Vec::new() };
     let outcome = ingest(&mut graph, message)?.outcome;
     if own && outcome == Outcome::Delivered {
         // The message itself comes before those that waited for it.

@@ -170,14 +170,15 @@ pub(super) fn members(conn: &Connection, conversation: i64) -> Result<Vec<PeerId
     rows(query, params![conversation], |row| peer(row, 0))
 }
 
-/// Messages of a conversation that are nobody's parent.
-pub(super) fn heads(conn: &Connection, conversation: i64) -> Result<Vec<Head>, StoreError> {
+/// Messages of a conversation that are nobody's parent, with their rows.
+pub(super) fn heads(conn: &Connection, conversation: i64) -> Result<Vec<(i64, Head)>, StoreError> {
     let query = conn.prepare_cached(
-        "SELECT m.id, m.depth, m.author FROM heads h JOIN messages m ON m.row = h.message
+        "SELECT m.row, m.id, m.depth, m.author FROM heads h JOIN messages m ON m.row = h.message
          WHERE h.conversation = ?1",
     )?;
     rows(query, params![conversation], |row| {
-        Ok(Head { id: message_id(row, 0)?, depth: uint(row.get(1)?), author: peer(row, 2)? })
+        let head = Head { id: message_id(row, 1)?, depth: uint(row.get(2)?), author: peer(row, 3)? };
+        Ok((row.get(0)?, head))
     })
 }
 
@@ -247,7 +248,7 @@ impl Store {
     pub async fn heads(&self, conversation: ConversationId) -> Result<Vec<MessageId>, StoreError> {
         self.read(move |conn| {
             let Some(row) = row(conn, conversation)? else { return Ok(Vec::new()) };
-            let heads: BTreeSet<_> = heads(conn, row)?.iter().map(|head| head.id).collect();
+            let heads: BTreeSet<_> = heads(conn, row)?.iter().map(|(_, head)| head.id).collect();
             Ok(heads.into_iter().collect())
         })
         .await

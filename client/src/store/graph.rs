@@ -1,6 +1,6 @@
 //! The message graph in `SQLite`, as [`crate::log::ingest`] wants it.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,7 +12,7 @@ use super::shares;
 use super::sql::{conversation_id, int, message_id, rows, run, signed, uint};
 use super::walk::{self, Node};
 use crate::log::ingest::{Graph, Invalid, Known};
-use crate::log::{Content, MessageId, SignedMessage};
+use crate::log::{Content, ConversationId, MessageId, SignedMessage};
 
 /// Messages of one bearer that may wait for their parents at a time. Honest peers send parents first.
 pub const MAX_WAITING: usize = 1024;
@@ -24,6 +24,10 @@ const MAX_TIPS: usize = 8;
 /// Forks that are recorded of one conversation: proof enough.
 const MAX_FORKS: i64 = 64;
 
+/// Messages that were delivered in this transaction: the parents of the next ones, usually.
+#[derive(Debug, Default)]
+pub(super) struct Recent(BTreeMap<MessageId, (ConversationId, Node)>);
+
 /// The graph of all conversations, inside a transaction, while messages from `bearer` come in.
 pub(super) struct SqlGraph<'a> {
     pub(super) conn: &'a Connection,
@@ -31,6 +35,7 @@ pub(super) struct SqlGraph<'a> {
     pub(super) conversation: Entry,
     pub(super) bearer: PeerId,
     pub(super) received_ms: u64,
+    pub(super) recent: &'a mut Recent,
     /// Rows of the messages that were delivered, in order.
     pub(super) delivered: Vec<i64>,
 }
@@ -39,6 +44,9 @@ impl Graph for SqlGraph<'_> {
     type Error = StoreError;
 
     fn find(&mut self, id: MessageId) -> Result<Option<Known>, StoreError> {
+        if let Some(&(conversation, Node { depth, .. })) = self.recent.0.get(&id) {
+            return Ok(Some(Known::Delivered { conversation, depth }));
+        }
         let mut query = self.conn.prepare_cached(
             "SELECT c.id, m.depth FROM messages m JOIN conversations c ON c.row = m.conversation
              WHERE m.id = ?1",
@@ -60,7 +68,11 @@ impl Graph for SqlGraph<'_> {
     }
 
     fn deliver(&mut self, message: &SignedMessage) -> Result<(), StoreError> {
-        self.delivered.push(insert(self.conn, self.conversation, message, self.received_ms)?);
+        let content = message.message();
+        let parents: Vec<_> = content.parents.iter().map(|&id| self.node(id)).collect::<Result<_, _>>()?;
+        let row = insert(self.conn, self.conversation, message, &parents, self.received_ms)?;
+        self.recent.0.insert(message.id(), (content.conversation, Node { row, depth: content.depth }));
+        self.delivered.push(row);
         Ok(())
     }
 
@@ -116,6 +128,17 @@ impl Graph for SqlGraph<'_> {
 }
 
 impl SqlGraph<'_> {
+    /// A message that was delivered.
+    fn node(&self, id: MessageId) -> Result<Node, StoreError> {
+        if let Some((_, node)) = self.recent.0.get(&id) {
+            return Ok(*node);
+        }
+        let mut query = self.conn.prepare_cached("SELECT row, depth FROM messages WHERE id = ?1")?;
+        Ok(query.query_row(params![id.as_bytes()], |row| {
+            Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
+        })?)
+    }
+
     fn children(&self, parent: MessageId) -> Result<Vec<(i64, MessageId)>, StoreError> {
         let query = self.conn.prepare_cached(
             "SELECT w.row, w.id FROM gaps g JOIN waiting w ON w.row = g.child WHERE g.parent = ?1",
@@ -139,12 +162,12 @@ pub(super) fn admit(
     })
 }
 
-/// Makes a message part of its conversation: its row, its edges, the heads and the author's tips. Its parents are
-/// there. Returns its row.
+/// Makes a message part of its conversation: its row, its edges, the heads and the author's tips. Returns its row.
 pub(super) fn insert(
     conn: &Connection,
     Entry { row: conversation, is_room }: Entry,
     message: &SignedMessage,
+    parents: &[Node],
     received_ms: u64,
 ) -> Result<i64, StoreError> {
     let content = message.message();
@@ -164,19 +187,13 @@ pub(super) fn insert(
         ],
     )?;
     let row = conn.last_insert_rowid();
-    let mut parents = Vec::with_capacity(content.parents.len());
-    for parent in &content.parents {
-        let mut query = conn.prepare_cached("SELECT row, depth FROM messages WHERE id = ?1")?;
-        let found: Node = query.query_row(params![parent.as_bytes()], |row| {
-            Ok(Node { row: row.get(0)?, depth: uint(row.get(1)?) })
-        })?;
-        run(conn, "INSERT INTO edges (child, parent) VALUES (?1, ?2)", params![row, found.row])?;
-        parents.push(found);
+    for parent in parents {
+        run(conn, "INSERT INTO edges (child, parent) VALUES (?1, ?2)", params![row, parent.row])?;
     }
-    move_heads(conn, conversation, row, &parents)?;
+    move_heads(conn, conversation, row, parents)?;
     let len = i64::try_from(message.bytes().len()).unwrap_or(i64::MAX);
     run(conn, "UPDATE conversations SET bytes = bytes + ?2 WHERE row = ?1", params![conversation, len])?;
-    move_tips(conn, conversation, content.author, row, &parents)?;
+    move_tips(conn, conversation, content.author, row, parents)?;
     if let Some(target) = message.content().target() {
         let insert = "INSERT INTO changes (target, message) VALUES (?1, ?2)";
         run(conn, insert, params![target.as_bytes(), row])?;

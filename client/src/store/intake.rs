@@ -8,15 +8,15 @@ use rusqlite::Connection;
 
 use super::conversations::{self, Entry};
 use super::error::StoreError;
-use super::graph::{self, SqlGraph};
+use super::graph::{self, Recent, SqlGraph};
 use super::history::{MessageRow, shown};
 use super::outbox::{self, State};
 use super::quota::Quotas;
 use super::shares;
 use super::sql::uint;
-use super::walk;
+use super::walk::{self, Node};
 use crate::log::ingest::{Graph, Invalid, Outcome, ingest};
-use crate::log::{Act, Content, ConversationId, Message, MessageId, SignedMessage};
+use crate::log::{Act, Content, ConversationId, Head, Message, MessageId, SignedMessage};
 
 /// Rooms that are kept although this user does not belong to them: invitations that are not whole yet, and rooms that
 /// were left.
@@ -68,8 +68,12 @@ pub(super) fn compose(
         Content::Room(Act::Remove(peer)) => Some(peer),
         _ => None,
     };
-    let heads = conversations::heads(conn, conversation)?;
+    let found = conversations::heads(conn, conversation)?;
+    let heads: Vec<_> = found.iter().map(|(_, head)| *head).collect();
     let message = Message::compose(identity, id, &heads, content, label_ms, nonce)?;
+    let is_parent = |head: &Head| message.message().parents.contains(&head.id);
+    let parents = found.iter().filter(|(_, head)| is_parent(head));
+    let parents: Vec<_> = parents.map(|&(row, head)| Node { row, depth: head.depth }).collect();
     let recipients: BTreeSet<_> = if entry.is_room {
         graph::admit(conn, entry, &message)?.map_err(StoreError::NotAllowed)?;
         if !shares::has_room(conn, conversation, &message)? {
@@ -79,7 +83,7 @@ pub(super) fn compose(
     } else {
         recipients.into_iter().collect()
     };
-    let row = graph::insert(conn, entry, &message, label_ms)?;
+    let row = graph::insert(conn, entry, &message, &parents, label_ms)?;
     // Whoever was just invited is a member by now.
     let invited = match message.content() {
         Content::Room(Act::Add(peer)) => Some(*peer),
@@ -119,12 +123,15 @@ pub(super) fn take_in(
     received_ms: u64,
 ) -> Result<Vec<Ingested>, StoreError> {
     let mut results = Vec::with_capacity(messages.len());
-    let mut quotas = Quotas::new(conn, me)?;
+    let (mut quotas, mut recent) = (Quotas::new(conn, me)?, Recent::default());
     for Checked { id, message } in messages {
         let id = *id;
         let conversation = message.as_ref().ok().map(|message| message.message().conversation);
         let taken = match message {
-            Ok(message) => take_one(conn, me, bearer, message.clone(), received_ms, &mut quotas)?,
+            Ok(message) => {
+                let seen = (&mut quotas, &mut recent);
+                take_one(conn, me, bearer, message.clone(), received_ms, seen)?
+            }
             Err(invalid) => Err(invalid.clone()),
         };
         results.push(match taken {
@@ -145,7 +152,7 @@ fn take_one(
     bearer: PeerId,
     message: SignedMessage,
     received_ms: u64,
-    quotas: &mut Quotas,
+    (quotas, recent): (&mut Quotas, &mut Recent),
 ) -> Result<Taken, StoreError> {
     let postponed = |quota| Ok(Ok((Outcome::Postponed(quota), Vec::new())));
     let found = conversations::entry_towards(conn, message.message().conversation, bearer)?;
@@ -164,7 +171,8 @@ fn take_one(
     if let Err(invalid) = may_bear(conn, entry, me, bearer, &message)? {
         return Ok(Err(invalid));
     }
-    let mut graph = SqlGraph { conn, conversation: entry, bearer, received_ms, delivered: Vec::new() };
+    let mut graph =
+        SqlGraph { conn, conversation: entry, bearer, received_ms, recent, delivered: Vec::new() };
     if let Some(quota) = quotas.exceeded(conn, entry.row)?
         && graph.find(message.id())?.is_none()
     {

@@ -24,7 +24,7 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// Largest database that is checked through and through when it is opened: that takes a few milliseconds.
 const MAX_CHECKED_LEN: u64 = 4 * 1024 * 1024;
 /// Page cache of the writing connection, in KiB.
-const CACHE_KIB: i64 = 4096;
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// One script a schema version; the first makes version 1. A script that was released never changes.
 pub(super) const MIGRATIONS: &[&str] = &[

@@ -104,9 +104,9 @@ fn all_unasked(conn: &Connection, me: PeerId) -> Result<(u64, u64), StoreError> 
 fn is_disk_full(conn: &Connection) -> Result<bool, StoreError> {
     let gib = contacts::setting(conn, &contacts::setting_key(DISK))?.and_then(|set| set.parse().ok());
     let max = gib.unwrap_or(DEFAULT_DISK).saturating_mul(1024 * MIB);
-    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get(0)).map(uint);
-    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
-    Ok(pages.saturating_mul(pragma("page_size")?) >= max)
+    let pragma = |query: &str| conn.prepare_cached(query)?.query_row([], |row| row.get(0)).map(uint);
+    let pages = pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?);
+    Ok(pages.saturating_mul(pragma("PRAGMA page_size")?) >= max)
 }
 
 impl Store {

@@ -119,7 +119,7 @@ fn summaries(
     let mut summaries = Vec::with_capacity(shared.len());
     for (row, id) in shared {
         let heads = conversations::heads(conn, row)?;
-        summaries.push((id, HeadsHash::of(heads.iter().map(|head| head.id).collect())));
+        summaries.push((id, HeadsHash::of(heads.iter().map(|(_, head)| head.id).collect())));
     }
     Ok(summaries)
 }
