@@ -31,6 +31,7 @@ mod shares;
 mod sql;
 mod stances;
 mod sync;
+mod taking;
 mod verified;
 mod walk;
 mod writer;
@@ -40,7 +41,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use common::identity::{Identity, PeerId};
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -64,6 +64,7 @@ pub use search::{Search, Term};
 pub use shares::MAX_SHARE;
 pub use stances::{Regard, Span, Stance, Stances, Subject};
 pub use sync::Lacking;
+pub use taking::Taking;
 
 use crate::log::{Content, ConversationId, MessageId};
 use asking::Asking;
@@ -72,8 +73,6 @@ use onward::HandingOn;
 use readers::Readers;
 use writer::{Answer, Writer};
 
-/// Messages from a peer that are taken in without a user getting their turn in between.
-const PIECE: usize = 32;
 /// Messages whose states are moved forward in the time that taking in one takes.
 const ADVANCED_TO_TAKEN_IN: usize = 8;
 
@@ -240,39 +239,6 @@ impl Store {
                 },
             )
             .await
-    }
-
-    /// Takes in messages that `bearer` handed over, behind whatever users wait for; the results are in the same order.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the first of them may have been kept then. A message that is wrong is no error but an outcome.
-    pub async fn ingest(
-        &self,
-        bearer: PeerId,
-        messages: Vec<Bytes>,
-        received_ms: u64,
-    ) -> Result<Vec<Ingested>, StoreError> {
-        let me = self.inner.me;
-        let writer = self.writer()?;
-        let mut checked = blocking(move || Ok(intake::check(messages))).await?.into_iter();
-        let mut answers = Vec::new();
-        while checked.len() > 0 {
-            let piece: Vec<_> = checked.by_ref().take(PIECE).collect();
-            let this = self.clone();
-            let announce = move |results: &Vec<Ingested>| {
-                let newest = results.iter().flat_map(|result| &result.delivered).map(|row| row.arrival).max();
-                if let Some(newest) = newest {
-                    this.inner.newest.send_replace(newest);
-                }
-            };
-            let take_in = move |conn: &Connection| intake::take_in(conn, me, bearer, &piece, received_ms);
-            answers.push(writer.enqueue(PIECE, take_in, announce).await?);
-        }
-        let mut results = Vec::new();
-        for answer in answers {
-            results.extend(answer.await.map_err(|_| StoreError::Closed)??);
-        }
-        Ok(results)
     }
 
     /// Changes whenever a message for `recipient` was committed.

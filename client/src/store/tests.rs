@@ -1,6 +1,9 @@
-use super::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::*;
 
 pub(super) struct Side {
     pub(super) identity: Identity,

@@ -16,7 +16,7 @@ use super::{
 use crate::log::ingest::{Invalid, Outcome};
 use crate::log::wire::{Ack, Have, Later, LogFrame, MAX_IDS, News, Read, Refuse, Summary, Typing, Want};
 use crate::log::{ConversationId, MessageId};
-use crate::store::{Ingested, MAX_WAITING, Point, State};
+use crate::store::{Ingested, MAX_WAITING, Point, State, StoreError, Taking};
 
 /// Frames that were there together.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub(super) struct Receiver<'a> {
     shared: &'a Shared<'a>,
     notes: mpsc::Sender<Note>,
     intake: Intake,
+    /// Messages that are being written while the next ones are read and checked.
+    taking: Option<Taking>,
     /// Rooms that the peer has named.
     places: Places,
     /// Ids that the peer asked for so far.
@@ -43,7 +45,14 @@ pub(super) struct Receiver<'a> {
 
 impl<'a> Receiver<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, notes: mpsc::Sender<Note>) -> Self {
-        Self { shared, notes, intake: Intake::default(), places: Places::default(), wanted_total: 0 }
+        Self {
+            shared,
+            notes,
+            intake: Intake::default(),
+            taking: None,
+            places: Places::default(),
+            wanted_total: 0,
+        }
     }
 
     /// Reads until the peer ends the stream or the sending half has ended.
@@ -56,9 +65,15 @@ impl<'a> Receiver<'a> {
             buffer.reserve(MAX_BATCH_BYTES.saturating_sub(buffer.len()));
             let read = tokio::select! {
                 read = reader.read_buf(&mut buffer) => read?,
-                () = self.shared.stop.notified() => return Ok(()),
+                results = committed(self.taking.as_mut()) => {
+                    self.taking = None;
+                    self.conclude(results?).await?;
+                    continue;
+                }
+                () = self.shared.stop.notified() => return self.finish().await,
             };
             if read == 0 {
+                self.finish().await?;
                 return if buffer.is_empty() { Ok(()) } else { Err(ExchangeError::Cut) };
             }
             let batch = parse(&mut buffer, &mut self.places)?;
@@ -78,16 +93,42 @@ impl<'a> Receiver<'a> {
                 self.shared.tell(ExchangeEvent::State { id, peer, state: State::Read }).await;
             }
         }
+        self.shared.taken.fetch_add(messages.len() as u64, Ordering::Relaxed);
         // Both halves of the work go into the same commit, if they meet in the writer's queue.
-        let ((), ()) = tokio::try_join!(Self::settle(self.shared, &self.notes, acked, refused), async {
-            if messages.is_empty() {
-                Ok(())
-            } else {
-                take_in(self.shared, &self.notes, &mut self.intake, messages).await
-            }
-        })?;
-        // What came together with them is compared with them.
+        let ((), taking) =
+            tokio::try_join!(self.settle(acked, refused), begin(self.shared.exchange, messages))?;
+        self.finish().await?;
+        self.taking = taking;
+        if notes.is_empty() {
+            return Ok(());
+        }
+        // What came together with messages is compared with them.
+        self.finish().await?;
         notes.into_iter().try_for_each(|compared| note(&self.notes, compared))
+    }
+
+    /// Waits until all that came is committed and acknowledged.
+    async fn finish(&mut self) -> Result<(), ExchangeError> {
+        if let Some(mut taking) = self.taking.take() {
+            let results = taking.committed().await?;
+            self.conclude(results).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges messages that are committed, and tells of them.
+    async fn conclude(&mut self, results: Vec<Ingested>) -> Result<(), ExchangeError> {
+        let exchange = self.shared.exchange;
+        exchange.store.reach(Point::Ack)?;
+        let again = came_again(exchange, &results);
+        if !again.is_empty() {
+            note(&self.notes, Note::Again(again))?;
+        }
+        let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);
+        self.intake.judge(&results).into_iter().try_for_each(|found| note(&self.notes, found))?;
+        hand_on(exchange, &results).await?;
+        announce(self.shared, results).await;
+        if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
     }
 
     /// Lets the sending half answer what the peer lacks.
@@ -104,12 +145,8 @@ impl<'a> Receiver<'a> {
     }
 
     /// Records what the peer has committed or refused.
-    async fn settle(
-        shared: &Shared<'_>,
-        notes: &mpsc::Sender<Note>,
-        acked: Vec<MessageId>,
-        refused: Vec<Refuse>,
-    ) -> Result<(), ExchangeError> {
+    async fn settle(&self, acked: Vec<MessageId>, refused: Vec<Refuse>) -> Result<(), ExchangeError> {
+        let Self { shared, notes, .. } = self;
         let exchange = shared.exchange;
         let peer = exchange.peer;
         if !acked.is_empty() {
@@ -133,26 +170,20 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// Commits messages and then acknowledges them.
-async fn take_in(
-    shared: &Shared<'_>,
-    notes: &mpsc::Sender<Note>,
-    intake: &mut Intake,
-    messages: Vec<Bytes>,
-) -> Result<(), ExchangeError> {
-    let exchange = shared.exchange;
-    shared.taken.fetch_add(messages.len() as u64, Ordering::Relaxed);
-    let results = exchange.store.ingest(exchange.peer, messages, (exchange.clock.0)()).await?;
-    exchange.store.reach(Point::Ack)?;
-    let again = came_again(exchange, &results);
-    if !again.is_empty() {
-        note(notes, Note::Again(again))?;
+/// Checks messages and has them written.
+async fn begin(exchange: &Exchange, messages: Vec<Bytes>) -> Result<Option<Taking>, ExchangeError> {
+    if messages.is_empty() {
+        return Ok(None);
     }
-    let full = results.iter().any(|result| result.outcome == Outcome::NoRoom);
-    intake.judge(&results).into_iter().try_for_each(|found| note(notes, found))?;
-    hand_on(exchange, &results).await?;
-    announce(shared, results).await;
-    if full { Err(ExchangeError::TooManyGaps) } else { Ok(()) }
+    Ok(Some(exchange.store.begin_ingest(exchange.peer, messages, (exchange.clock.0)()).await?))
+}
+
+/// Waits for the commit of what is being written; for ever if that is nothing.
+async fn committed(taking: Option<&mut Taking>) -> Result<Vec<Ingested>, StoreError> {
+    match taking {
+        Some(taking) => taking.committed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Messages of the direct chat that were here already.
