@@ -15,6 +15,7 @@ mod departures;
 mod direct;
 mod error;
 mod fault;
+mod fold;
 mod graph;
 mod history;
 mod intake;
@@ -69,6 +70,7 @@ pub use taking::Taking;
 use crate::log::{Content, ConversationId, MessageId};
 use asking::Asking;
 use departures::Departures;
+use fold::Folder;
 use onward::HandingOn;
 use readers::Readers;
 use writer::{Answer, Writer};
@@ -142,7 +144,7 @@ impl Store {
             Ok((conn, newest))
         })
         .await?;
-        let (writer, task) = Writer::start(conn, options.faults.clone());
+        let (writer, task) = Writer::start(conn, Folder::new(path), options.faults.clone());
         Ok(Self::assemble(path, me, Some(writer), Some(task), options.faults, newest))
     }
 

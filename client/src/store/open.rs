@@ -43,13 +43,19 @@ const OWNER: &str = "identity";
 /// Opens the database for writing, makes or migrates it, and claims it for `me`.
 pub(super) fn open(path: &Path, me: PeerId, migrations: &[&str]) -> Result<Connection, StoreError> {
     make_private(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|error| StoreError::opening(path, &error))?;
-    conn.busy_timeout(BUSY_TIMEOUT)?;
+    let conn = connect(path)?;
     let version = check(&conn, path, migrations)?;
     set_up(&conn)?;
     migrate(&conn, path, version, migrations)?;
     claim(&conn, me)?;
+    Ok(conn)
+}
+
+/// A connection that may write, to a file that is there.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| StoreError::opening(path, &error))?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
     Ok(conn)
 }
 

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::StoreError;
 use super::fault::{Faults, Point};
+use super::fold::{self, Folder};
 use super::search;
 use super::sql::execute;
 
@@ -25,13 +26,13 @@ const MAX_BATCH: usize = 512;
 /// So many requests ahead are no longer what somebody types: they are indexed in their own commit.
 const MIN_GROUP: usize = 16;
 /// Messages from peers that one transaction takes if nobody comes who waits.
-const MAX_BEHIND: usize = 64;
+const MAX_BEHIND: usize = 128;
 /// Messages that are indexed together: each time costs a piece of index that has to be merged with others later.
-const INDEXED_TOGETHER: usize = 128;
+const INDEXED_TOGETHER: usize = 256;
 /// Messages that wait for their indexing at most, however much is typed.
 const MAX_UNINDEXED: usize = 1024;
-/// Messages after which the write-ahead log is folded into the file, before `SQLite` does it by itself in somebody's
-/// commit.
+/// Messages after which the write-ahead log is folded into the file (see `fold.rs`), before `SQLite` does it by itself in
+/// somebody's commit.
 const FOLDED_TOGETHER: usize = 512;
 
 /// A request to the writer.
@@ -98,7 +99,11 @@ where
 
 impl Writer {
     /// Starts the writer on a connection that is set up.
-    pub(super) fn start(conn: Connection, faults: Option<Arc<dyn Faults>>) -> (Self, JoinHandle<()>) {
+    pub(super) fn start(
+        conn: Connection,
+        folder: Folder,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> (Self, JoinHandle<()>) {
         let (ahead, commands) = mpsc::channel(MAX_QUEUED);
         let (behind, pieces) = mpsc::channel(MAX_QUEUED);
         let task = Task {
@@ -108,10 +113,11 @@ impl Writer {
             next: VecDeque::new(),
             unindexed: 0,
             unfolded: 0,
+            is_rest_due: false,
             faults,
         };
         #[expect(clippy::disallowed_methods, reason = "the store owns its one task and joins it in `close`")]
-        let task = tokio::spawn(run(task));
+        let task = tokio::spawn(run(task, folder));
         (Self { ahead, behind }, task)
     }
 
@@ -175,19 +181,26 @@ struct Task {
     next: VecDeque<Piece>,
     /// Messages that search does not find yet, or more than there are.
     unindexed: usize,
-    /// Messages since the write-ahead log was folded, or more than there were.
+    /// Messages since folding the write-ahead log began, or more than there were.
     unfolded: usize,
+    /// Most of the log is folded, and the rest is this writer's.
+    is_rest_due: bool,
     faults: Option<Arc<dyn Faults>>,
 }
 
-async fn run(mut task: Task) {
-    while let Some(jobs) = task.wait().await {
+async fn run(mut task: Task, mut folder: Folder) {
+    while let Some(jobs) = task.wait(&mut folder).await {
         // One thing at a time, on the blocking pool: a paused clock waits for it.
         match spawn_blocking(move || (task.work(jobs), task)).await {
             Ok((Ok(()), returned)) => task = returned,
-            Ok((Err(Died), _)) | Err(_) => return,
+            Ok((Err(Died), _)) | Err(_) => return folder.close().await,
+        }
+        if task.unfolded >= FOLDED_TOGETHER && !folder.is_under_way() {
+            task.unfolded = 0;
+            folder.begin();
         }
     }
+    folder.close().await;
     let closed = spawn_blocking(move || task.conn.close().map_err(|(_, error)| error)).await;
     if let Ok(Err(error)) = closed {
         tracing::warn!(%error, "the database did not close in good order");
@@ -199,13 +212,18 @@ struct Died;
 
 impl Task {
     /// Waits until something is to be done; returns the requests ahead. `None` once all is done and the queues are closed.
-    async fn wait(&mut self) -> Option<Vec<Box<dyn Job>>> {
+    async fn wait(&mut self, folder: &mut Folder) -> Option<Vec<Box<dyn Job>>> {
         let mut jobs = Vec::new();
-        if self.next.is_empty() && self.unindexed == 0 && self.unfolded < FOLDED_TOGETHER {
+        if folder.is_finished() {
+            folder.done().await;
+            self.is_rest_due = true;
+        }
+        if self.next.is_empty() && self.unindexed == 0 && !self.is_rest_due {
             tokio::select! {
                 biased;
                 Some(command) = self.ahead.recv() => self.take(command, &mut jobs),
                 Some(piece) = self.behind.recv() => self.next.push_back(piece),
+                () = folder.done(), if folder.is_under_way() => self.is_rest_due = true,
                 else => return None,
             }
         }
@@ -231,14 +249,14 @@ impl Task {
     /// Does one thing, so that who comes meanwhile waits for that alone.
     fn work(&mut self, jobs: Vec<Box<dyn Job>>) -> Result<(), Died> {
         let has_pieces = !self.next.is_empty() || !self.behind.is_empty();
-        let is_due = self.unindexed >= INDEXED_TOGETHER || self.unfolded >= FOLDED_TOGETHER;
+        let is_due = self.unindexed >= INDEXED_TOGETHER || self.is_rest_due;
         if !jobs.is_empty() || (has_pieces && !is_due) {
             return self.batch(jobs);
         }
-        if self.unindexed > 0 {
-            self.index();
-        } else if self.unfolded > 0 {
+        if self.is_rest_due {
             self.fold();
+        } else if self.unindexed > 0 {
+            self.index();
         }
         Ok(())
     }
@@ -332,12 +350,13 @@ impl Task {
         };
     }
 
-    /// Folds the write-ahead log into the file, as far as nobody reads from it.
+    /// Folds the rest of the write-ahead log into the file.
     fn fold(&mut self) {
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        if let Err(error) = fold::fold(&self.conn) {
             tracing::warn!(%error, "the write-ahead log stays as it is");
         }
         self.unfolded = 0;
+        self.is_rest_due = false;
     }
 
     fn reach(&self, point: Point) -> Result<(), Died> {
