@@ -16,6 +16,7 @@ pub mod messages;
 mod plain;
 mod report;
 pub mod roam;
+pub mod signatures;
 pub mod stats;
 pub mod switch;
 mod talk;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use client::net::ServerTarget;
-use tests::bench::{Report, backlog, bulk, connect, hard, lifetime, memory, messages, roam, switch, weather};
+use tests::bench::{
+    Report, backlog, bulk, connect, hard, lifetime, memory, messages, roam, signatures, switch, weather,
+};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -25,6 +27,8 @@ enum Which {
     Lifetime,
     /// Processor time of a transfer over loopback.
     Bulk,
+    /// Processor time of signatures: many together, beside one by one.
+    Signatures,
     /// Durable messages between two engines, and resident memory.
     Messages,
     /// Writing while a backlog comes in.
@@ -122,6 +126,9 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     if wanted(Which::Bulk) {
         let knobs = if args.knobs { bulk::Knobs::Try } else { bulk::Knobs::Skip };
         bulk::run(turns, args.megabytes, knobs, &mut report)?;
+    }
+    if wanted(Which::Signatures) {
+        signatures::run(turns, &mut report);
     }
     if wanted(Which::Messages) {
         messages::run(turns, args.messages.unwrap_or(20_000), &args.dir, &mut report)?;
