@@ -33,6 +33,7 @@ mod route;
 pub mod signal;
 pub mod survey;
 pub mod tcp;
+mod together;
 mod tools;
 mod witness;
 
@@ -286,9 +287,9 @@ impl Agent {
         self.handle_timeout(now);
     }
 
-    /// The connection to the peer stands: [`Event::Signal`]s reach its agent from now on.
-    pub fn handle_connected(&mut self, now: Instant) {
-        self.punch.handle_connected();
+    /// The connection to the peer stands: [`Event::Signal`]s reach its agent from now on, in about `one_way`.
+    pub fn handle_connected(&mut self, now: Instant, one_way: Duration) {
+        self.punch.handle_connected(one_way);
         self.handle_timeout(now);
     }
 

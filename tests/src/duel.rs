@@ -78,13 +78,15 @@ pub struct Weather {
     pub peer_rtt: Duration,
     /// Round trip to the server.
     pub server_rtt: Duration,
+    /// So much later than the first hears the second that the two are introduced.
+    pub skew: Duration,
 }
 
 impl Weather {
     /// The distances of the simulated world, with single packets lost.
     #[must_use]
     pub const fn lossy(loss: f64) -> Self {
-        Self { loss, burst: 1.0, peer_rtt: PEER_RTT, server_rtt: SERVER_RTT }
+        Self { loss, burst: 1.0, peer_rtt: PEER_RTT, server_rtt: SERVER_RTT, skew: Duration::ZERO }
     }
 }
 
@@ -232,7 +234,8 @@ impl Duel {
     /// The server introduces both; their connection over the relay follows.
     fn dial(&mut self) {
         for seat in 0..2 {
-            self.at(self.now + self.weather.server_rtt, Arrival::Introduction { seat });
+            let skew = if seat == 0 { Duration::ZERO } else { self.weather.skew };
+            self.at(self.now + self.weather.server_rtt + skew, Arrival::Introduction { seat });
             // A round trip over the relay later the dialling side is connected, half of one later the other.
             let connected = if seat == 0 { 3 * self.weather.server_rtt } else { 4 * self.weather.server_rtt };
             self.at(self.now + connected, Arrival::Connected { seat });
@@ -304,7 +307,11 @@ impl Duel {
                 agent.set_nat(now, *kind, prober.servers());
                 agent.introduce(now, endpoint);
             }
-            Arrival::Connected { seat } => self.seats[seat].agent.handle_connected(now),
+            Arrival::Connected { seat } => {
+                // What a side measures is a little more than it is.
+                let one_way = self.weather.server_rtt.mul_f64(1.1) + Duration::from_millis(1);
+                self.seats[seat].agent.handle_connected(now, one_way);
+            }
         }
     }
 

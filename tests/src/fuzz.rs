@@ -173,7 +173,7 @@ fn agent(data: &[u8]) {
     let mut agent = Agent::new(1, 1);
     agent.add_key(key());
     agent.introduce(start, SocketAddr::from(([203, 0, 113, 9], 9)));
-    agent.handle_connected(start);
+    agent.handle_connected(start, Duration::from_millis(50));
     let mine = Nat::new(Mapping::PortDependent, Allocation::Sequential { step: 1 });
     agent.set_nat(start, mine, &[SocketAddr::from(([203, 0, 113, 1], 1))]);
     let mut sent = std::collections::BTreeMap::<SocketAddr, u32>::new();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use common::traversal::method::{Hopeless, Method};
-use tests::duel::{Front, Outcome, duel};
+use tests::duel::{Front, Outcome, Weather, duel, duel_in};
 use tests::nat::Profile;
 
 /// A pair that is not direct by then counts as not direct.
@@ -101,6 +101,27 @@ fn a_nat_that_remembers_whom_it_refused_meets_easy_ones_and_its_like() {
     {
         let runs = both_ways(linux, other, 100);
         assert!(runs.share() >= 99 && runs.time(95) <= ms(1500), "{} {:?}", runs.share(), runs.time(95));
+    }
+}
+
+/// The server's word reaches one side so much earlier that its packet is there before the other has sent anything: where that is
+/// remembered, the pair of endpoints is spoilt.
+#[test]
+fn who_was_too_early_tries_again_together() {
+    let weather = |server_rtt, peer_rtt, skew| Weather { peer_rtt, server_rtt, skew, ..Weather::lossy(0.0) };
+    let linux = Front::quiet(Profile::linux());
+    let kept = Front::quiet(Profile::eim_apdf_preserving());
+    for other in [linux, kept, easy()] {
+        for fronts in [[linux, other], [other, linux]] {
+            for (server, peer, skew) in [(20, 3, 30), (20, 20, 60), (20, 80, 200), (300, 30, 60)] {
+                let weather = weather(ms(server), ms(peer), ms(skew));
+                let run = |seed| duel_in(fronts, seed, weather, PATIENCE);
+                let runs = Runs((0..10).map(run).collect());
+                assert_eq!(runs.share(), 100, "{fronts:?} {weather:?}");
+                assert!(runs.time(100) <= ms(400 + 6 * server), "{:?} {weather:?}", runs.time(100));
+                assert!(runs.packets(100) <= 60, "{}", runs.packets(100));
+            }
+        }
     }
 }
 

@@ -143,7 +143,7 @@ fn forged_sources_get_no_more_than_was_sent() {
 fn wishes_for_checks_are_bounded_together() {
     let mut victimless = Victimless::new();
     victimless.agent.introduce(victimless.now, "203.0.113.9:9".parse().expect("an address"));
-    victimless.agent.handle_connected(victimless.now);
+    victimless.agent.handle_connected(victimless.now, Duration::from_millis(25));
     for round in 0..10_000u16 {
         let ports = (0..16).map(|n| round.wrapping_mul(16).wrapping_add(n)).collect();
         victimless.agent.handle_signal(victimless.now, &Signal::Aim(Aim { ports, range: None }));

@@ -93,7 +93,7 @@ fn told(places: [Place; 2]) -> [Outlook; 2] {
         agent.add_key(Key::new(KeyName(1), Side::Dialer, &[1; KEY_LEN]));
         agent.set_nat(now, learned(place), &[]);
         agent.set_access(now, access(place));
-        agent.handle_connected(now);
+        agent.handle_connected(now, Duration::from_millis(25));
     }
     let mut said =
         agents.each_mut().map(|agent| std::iter::from_fn(|| agent.poll_event()).collect::<Vec<_>>());

@@ -66,6 +66,7 @@ fn tried(insight: &Insight) -> String {
 const fn method_text(method: Method) -> Option<&'static str> {
     match method {
         Method::Unknown | Method::Plain | Method::Hopeless(_) => None,
+        Method::Together => Some("new sockets on both sides at the same moment"),
         Method::Follow => Some("their ports foreseen or guessed"),
         Method::Lead(_) | Method::Both(_) => Some("your ports foreseen or guessed"),
         Method::Meet { .. } => Some("both ports foreseen"),

@@ -119,7 +119,7 @@ impl Meet {
         if self.mine.is_none() && self.sample.again <= now {
             self.sample.again = now + ASK_AGAIN;
             // From the same socket, whose mapping stays, so that either answer says the same.
-            self.sample.id = tools.stun(now, self.sample.local, self.sample.server);
+            tools.stun_again(now, self.sample.local, self.sample.server, self.sample.id);
         }
         now < self.until
     }

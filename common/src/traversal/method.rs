@@ -1,6 +1,6 @@
 //! Which way two NATs are got through: a pure function of what both are, so that both sides choose the same.
 
-use super::nat::{Choice, Class};
+use super::nat::{Choice, Class, Nat};
 
 /// What to do when plain checks to the observed endpoints find nothing (`docs/protocol.md` §5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Method {
     Unknown,
     /// Nothing but plain checks: they should get through.
     Plain,
+    /// Plain checks, unless one was too early and is held against its sender: then both send from new sockets at the same moment.
+    Together,
     /// The other side leads, being the hard one: it says which of its ports to send to.
     Follow,
     /// This side is the hard one and makes mappings towards the other's one endpoint: one whose port can be told from a
@@ -36,6 +38,15 @@ pub enum Hopeless {
     /// One chooses random ports, the other a new one for every packet to another port: of n mappings on the random
     /// side, in a range of b ports, n/b meet. One in 250 for 256 of them, one in eight in a block of 2,048.
     CounterAndRandom,
+}
+
+/// What a side behind `mine` does to reach one behind `theirs`, with all that is known of both.
+#[must_use]
+pub fn method_between(mine: Nat, theirs: Nat) -> Method {
+    match method(mine.class(), theirs.class()) {
+        Method::Plain if mine.remembers_refused || theirs.remembers_refused => Method::Together,
+        other => other,
+    }
 }
 
 /// What a side behind `mine` does to reach one behind `theirs`.

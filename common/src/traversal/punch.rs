@@ -9,11 +9,12 @@ use super::birthday::{Birthday, mappings_for};
 use super::cause::Access;
 use super::guess::Guess;
 use super::meet::Meet;
-use super::method::{Method, method};
-use super::nat::{Choice, Class, Nat, PortRange};
+use super::method::{Method, method_between};
+use super::nat::{Choice, Class, Nat};
 use super::predict::Predict;
 use super::renewal::Renewal;
 use super::signal::{Aim, Counter, Signal};
+use super::together::{self, Together};
 use super::tools::{Order, Output, Tools};
 use crate::stun::binding;
 use crate::stun::check::TransactionId;
@@ -68,6 +69,7 @@ enum Work {
     Predict(Predict),
     Birthday(Birthday),
     Meet(Meet),
+    Together(Together),
 }
 
 /// Whether many packets may be sent; one peer at a time may.
@@ -93,7 +95,11 @@ pub(super) struct Punch {
     servers: Vec<SocketAddr>,
     target: Option<SocketAddr>,
     connected: bool,
+    /// One way over the relay, roughly.
+    one_way: Duration,
     work: Work,
+    /// What the other side has told of a round that this side has not begun, and when.
+    their_ports: Option<(Instant, Vec<u16>)>,
     guess: Option<Guess>,
     renewal: Option<Renewal>,
     /// Checks that the other side wants for a renewal of its own.
@@ -120,7 +126,9 @@ impl Punch {
             servers: Vec::new(),
             target: None,
             connected: false,
+            one_way: Duration::ZERO,
             work: Work::None,
+            their_ports: None,
             guess: None,
             renewal: None,
             echo: None,
@@ -172,9 +180,10 @@ impl Punch {
         self.resume_at = Some(self.plain_until.map_or(now, |until| until.max(now)));
     }
 
-    /// The peers' connection stands: signals pass from now on.
-    pub(super) fn handle_connected(&mut self) {
+    /// The peers' connection stands: signals pass from now on, in `one_way`.
+    pub(super) fn handle_connected(&mut self, one_way: Duration) {
         self.connected = true;
+        self.one_way = one_way;
         self.announce();
         self.announce_access();
     }
@@ -207,19 +216,22 @@ impl Punch {
 
     fn handle_aim(&mut self, now: Instant, aim: &Aim) {
         let Some(target) = self.target else { return };
+        if self.method() == Method::Together {
+            return self.handle_ports(now, &aim.ports);
+        }
         if let Some(range) = aim.range {
             if !self.may_ask(now) {
                 return;
             }
-            self.want_turn(now, range);
+            self.want_turn(now, mappings_for(range));
         }
         self.guess = Some(Guess::start(now, Local::MAIN, target.ip(), aim));
     }
 
     /// A guess takes no mapping of an easy NAT, but room for one more remote endpoint. It counts as much on both sides.
-    fn want_turn(&mut self, now: Instant, range: PortRange) {
+    fn want_turn(&mut self, now: Instant, mappings: u32) {
         if self.turn == Turn::None {
-            self.turn = Turn::Wanted { mappings: mappings_for(range), look_at: now };
+            self.turn = Turn::Wanted { mappings, look_at: now };
         }
     }
 
@@ -244,6 +256,30 @@ impl Punch {
         {
             meet.handle_counter(now, &mut self.tools, counter.port);
         }
+    }
+
+    /// The other side has told the ports of a round, of this one or of the next.
+    fn handle_ports(&mut self, now: Instant, ports: &[u16]) {
+        if let Work::Together(together) = &mut self.work
+            && together.handle_ports(now, now, ports)
+        {
+            return;
+        }
+        if self.may_ask(now) {
+            self.their_ports = Some((now, ports.to_vec()));
+            self.resume_at = Some(self.resume_at.map_or(now, |at| at.min(now)));
+        }
+    }
+
+    fn start_together(&mut self, now: Instant) {
+        let (Some(target), Some(server)) = (self.target, self.servers.first()) else { return };
+        let mut together = Together::start(now, &mut self.tools, target, *server, self.one_way);
+        if let Some((heard, ports)) =
+            self.their_ports.take().filter(|(heard, _)| now < *heard + together::EXCHANGE)
+        {
+            together.handle_ports(now, heard, &ports);
+        }
+        self.work = Work::Together(together);
     }
 
     fn start_meet(&mut self, now: Instant, step: u16) {
@@ -271,6 +307,7 @@ impl Punch {
         match &mut self.work {
             Work::Predict(predict) => predict.handle_sample(now, &mut self.tools, id, mapped.port()),
             Work::Meet(meet) => meet.handle_sample(now, &mut self.tools, id, mapped.port()),
+            Work::Together(together) => together.handle_sample(now, &mut self.tools, id, mapped),
             Work::None | Work::Birthday(_) => return self.renewal.is_some(),
         }
         true
@@ -279,7 +316,9 @@ impl Punch {
     /// The peer was heard, which is what all of this is for: everything ends at once, and goes on later if it leads to
     /// no path.
     pub(super) fn handle_hit(&mut self, now: Instant) {
-        if self.is_at_work() {
+        if let Work::Together(together) = &mut self.work {
+            together.handle_hit();
+        } else if self.is_at_work() {
             self.stop();
             self.resume_at = Some(now + HIT_GRACE);
         }
@@ -326,7 +365,7 @@ impl Punch {
     }
 
     fn method(&self) -> Method {
-        method(self.mine.class(), self.theirs.class())
+        method_between(self.mine, self.theirs)
     }
 
     /// Makes a new mapping towards the peer's endpoint `target`, unless one is being made.
@@ -393,13 +432,19 @@ impl Punch {
             Work::Predict(predict) => predict.handle_timeout(now, &mut self.tools),
             Work::Birthday(birthday) => birthday.handle_timeout(now, &mut self.tools),
             Work::Meet(meet) => meet.handle_timeout(now, &mut self.tools),
+            Work::Together(together) => together.handle_timeout(now, &mut self.tools),
         };
         if !goes_on {
             self.handle_failure(now);
         }
-        if self.turn == Turn::Held && self.guess.is_none() && !matches!(self.work, Work::Birthday(_)) {
+        if self.turn == Turn::Held && self.guess.is_none() && !self.is_dear() {
             self.turn = Turn::None;
         }
+    }
+
+    /// Whether the work under way makes many mappings.
+    const fn is_dear(&self) -> bool {
+        matches!(self.work, Work::Birthday(_) | Work::Together(_))
     }
 
     fn may_guess(&self) -> bool {
@@ -409,7 +454,7 @@ impl Punch {
     fn handle_failure(&mut self, now: Instant) {
         let (quick_tries, pause) = match self.work {
             Work::Birthday(_) => (QUICK_TRIES.1, PAUSE.1),
-            Work::None | Work::Predict(_) | Work::Meet(_) => (QUICK_TRIES.0, PAUSE.0),
+            Work::None | Work::Predict(_) | Work::Meet(_) | Work::Together(_) => (QUICK_TRIES.0, PAUSE.0),
         };
         self.work = Work::None;
         self.failures += 1;
@@ -438,6 +483,14 @@ impl Punch {
                 self.start_meet(now, theirs);
                 None
             }
+            Method::Together if self.turn == Turn::Held => {
+                self.start_together(now);
+                None
+            }
+            Method::Together => {
+                self.want_turn(now, together::MAPPINGS);
+                Some(now + TURN_CHECK)
+            }
             Method::Unknown | Method::Plain | Method::Follow | Method::Hopeless(_) => None,
         }
     }
@@ -457,7 +510,7 @@ impl Punch {
                 None
             }
             Choice::Random(range) => {
-                self.want_turn(now, range);
+                self.want_turn(now, mappings_for(range));
                 Some(now + TURN_CHECK)
             }
         }
@@ -472,6 +525,7 @@ impl Punch {
             Work::Predict(predict) => Some(predict.timeout()),
             Work::Birthday(birthday) => Some(birthday.timeout()),
             Work::Meet(meet) => Some(meet.timeout()),
+            Work::Together(together) => Some(together.timeout()),
         };
         [guess, turn, work].into_iter().flatten().min()
     }
@@ -486,6 +540,7 @@ impl Punch {
             Work::Predict(predict) => predict.owns(local),
             Work::Birthday(birthday) => birthday.owns(local),
             Work::Meet(meet) => meet.owns(local),
+            Work::Together(together) => together.owns(local),
         }
     }
 

@@ -87,10 +87,15 @@ impl Tools {
     /// Asks a STUN server how the packet looks from there, unless the budget is used up.
     pub(super) fn stun(&mut self, now: Instant, local: Local, to: SocketAddr) -> TransactionId {
         let id = self.id();
+        self.stun_again(now, local, to, id);
+        id
+    }
+
+    /// Repeats a request, so that an answer to either counts.
+    pub(super) fn stun_again(&mut self, now: Instant, local: Local, to: SocketAddr, id: TransactionId) {
         if self.allowance.take(now) {
             self.out.push_back(Output::Stun { local, to, id });
         }
-        id
     }
 
     pub(super) fn signal(&mut self, signal: Signal) {

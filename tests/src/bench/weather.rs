@@ -20,7 +20,7 @@ const ROWS: [(f64, u64, f64); 2] = [(0.12, 450, 95.0), (0.25, 800, 80.0)];
 #[must_use]
 pub fn weather(loss: f64, rtt_ms: u64) -> Weather {
     let rtt = Duration::from_millis(rtt_ms);
-    Weather { loss, burst: BURST, peer_rtt: rtt, server_rtt: rtt }
+    Weather { burst: BURST, peer_rtt: rtt, server_rtt: rtt, ..Weather::lossy(loss) }
 }
 
 /// Tries every row `runs` times for each pair of easy NATs.

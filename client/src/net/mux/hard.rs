@@ -97,7 +97,7 @@ impl Mux {
                 peer.relayed_rtt = Some(rtt);
             }
             peer.called = None;
-            peer.agent.handle_connected(now);
+            peer.agent.handle_connected(now, rtt / 2);
         }
         self.settle(tag);
     }

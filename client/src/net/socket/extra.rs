@@ -15,7 +15,7 @@ use super::super::mux::SocketId;
 use super::lock;
 
 /// Sockets that may be open at the same time. One peer's try takes [`MAX_MAPPINGS`](common::traversal::MAX_MAPPINGS),
-/// and one peer tries at a time; paths that were found keep one each.
+/// and one peer tries what takes many at a time; paths that were found keep one each.
 const MAX_SOCKETS: usize = 640;
 
 /// Binds a UDP socket on a port of the system's choice, of the family of the address that it will send to.

@@ -40,7 +40,7 @@ impl Lonely {
         agent.add_key(key(Side::Dialer));
         agent.set_nat(now, mine, &["203.0.113.1:5001".parse().unwrap()]);
         agent.introduce(now, peer(4000));
-        agent.handle_connected(now);
+        agent.handle_connected(now, Duration::from_millis(25));
         agent.handle_signal(now, &Signal::Nat(theirs));
         let mut lonely = Self { agent, now, sent: Vec::new(), released: BTreeSet::new() };
         lonely.drain();

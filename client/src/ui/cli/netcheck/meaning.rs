@@ -73,7 +73,7 @@ fn with(class: Class, both: &str, report: &Report) -> Vec<String> {
 fn outcome(method: Method, other: Class) -> &'static str {
     match method {
         Method::Unknown => "not known; plain packets are tried, and the relay carries everything meanwhile.",
-        Method::Plain => "direct, within moments.",
+        Method::Plain | Method::Together => "direct, within moments.",
         Method::Lead(choice) => by_choice(choice),
         Method::Follow => match other {
             Class::Hard(choice) | Class::Doubtful(choice) => by_choice(choice),
