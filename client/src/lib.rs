@@ -8,5 +8,6 @@ pub mod engine;
 pub mod log;
 pub mod net;
 pub mod networks;
+pub mod reading;
 pub mod store;
 pub mod ui;

@@ -82,7 +82,7 @@ fn a_client_without_a_server_is_one() {
         ("/hlep", "! there is no command /hlep; did you mean /help?"),
         ("/name bob Robert", "* "),
         ("/msg robert x", ""),
-        ("/msg carl x", "! nobody here is called \"carl\"; /peers lists whom you know; nothing was sent"),
+        ("/msg carl x", "! nobody whom you know is called \"carl\"; nothing was sent"),
         ("/help", "/history [N]"),
     ] {
         alice.type_line(typed);

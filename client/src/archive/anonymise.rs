@@ -14,6 +14,7 @@ use regex::{Captures, Regex};
 
 use super::record::{Message, Record};
 use crate::date::Date;
+use crate::reading::Reading;
 
 /// Letters of a replacement: 35 bits, so that different things hardly ever get the same word.
 const LETTERS: usize = 7;
@@ -135,6 +136,13 @@ impl Anonymiser {
             text: message.text.map(|text| self.text(&text)),
             states: message.states,
             signed: None,
+            now: match message.now {
+                Some(Reading::Text { text, is_edited, reactions, .. }) => {
+                    Some(Reading::Text { reply_to: None, text: self.text(&text), is_edited, reactions })
+                }
+                same @ Some(Reading::TakenBack | Reading::Change) => same,
+                Some(Reading::Room(_) | Reading::Unknown(_)) | None => None,
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::record::{Conversation, Message, Record};
 use super::{html, text};
 use crate::date::Date;
+use crate::reading::Reading;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,6 +77,8 @@ impl Page {
                 let title = self.title(conversation);
                 if format == Format::Text { text::conversation(&title) } else { html::conversation(&title) }
             }
+            // The message that it changes shows it.
+            (_, Record::Message(message)) if message.now == Some(Reading::Change) => String::new(),
             (format, Record::Message(message)) => {
                 let line = self.line(message);
                 if format == Format::Text { text::message(&line) } else { html::message(&line) }
@@ -98,8 +101,12 @@ impl Page {
         let day = Some(Date::of(message.sent_ms));
         let new_day = day.filter(|_| self.day != day);
         self.day = day;
-        let text =
-            message.text.as_ref().map_or_else(|| "[no text]".to_owned(), |text| common::text::lines(text));
+        let text = match &message.now {
+            Some(reading) => reading.words(|peer| self.names.get(&peer.to_string())),
+            None => {
+                message.text.as_ref().map_or_else(|| "[no text]".to_owned(), |text| common::text::lines(text))
+            }
+        };
         let open =
             message.states.iter().find(|reached| !matches!(reached.state.as_str(), "delivered" | "read"));
         Line {

@@ -9,6 +9,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Content;
+use crate::reading::Reading;
 use crate::store::{Archived, Contact as Known, Conversation as Stored};
 
 /// The version of the format.
@@ -94,6 +95,10 @@ pub struct Message {
     pub states: Vec<Reached>,
     /// The signed bytes (`docs/protocol.md` §7.1) in base64; `null` in an anonymised export.
     pub signed: Option<String>,
+    /// How people read it now: in the formats for them, and not in the file with signatures, so that it is not known of
+    /// one that comes out of such a file.
+    #[serde(skip)]
+    pub now: Option<Reading>,
 }
 
 /// How far a message got towards a recipient.
@@ -143,7 +148,7 @@ impl From<&Stored> for Record {
 
 impl From<Archived> for Record {
     fn from(archived: Archived) -> Self {
-        let row = archived.row;
+        let Archived { row, content, signed } = archived;
         let states = row
             .states
             .iter()
@@ -155,8 +160,9 @@ impl From<Archived> for Record {
             sent_ms: row.order.label_ms,
             received_ms: row.received_ms,
             states: states.collect(),
-            text: readable(&row.content).map(str::to_owned),
-            signed: Some(BASE64.encode(&archived.signed)),
+            text: readable(&content).map(str::to_owned),
+            signed: Some(BASE64.encode(&signed)),
+            now: Some(Reading::of(&row)),
         }))
     }
 }

@@ -16,14 +16,16 @@ use super::outbox::{self, State};
 use super::sql::{self, int, limit, rows, run};
 use super::{Store, blocking, newest};
 use crate::log::ingest::{Invalid, Outcome, ingest};
-use crate::log::{ConversationId, DisplayOrder};
+use crate::log::{Content, ConversationId, DisplayOrder};
 
 /// A message with its signed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
-    /// The message, with what its author said first.
+    /// The message as it is now.
     pub row: MessageRow,
-    /// As it was signed.
+    /// What its author signed, without the edits that came later: they are messages of their own.
+    pub content: Content,
+    /// The signed bytes.
     pub signed: Bytes,
 }
 
@@ -68,9 +70,8 @@ pub(super) fn read(conn: &Connection, me: PeerId, part: Part) -> Result<Vec<Arch
     let found = rows(query, params, Raw::read)?;
     let archived = |raw: Raw| {
         let signed = raw.signed();
-        // As it was signed, without the edits that came later: they are messages of their own.
         let content = sql::signed(signed.to_vec())?.into_content();
-        Ok(Archived { row: MessageRow { content, ..raw.finish(conn, me)? }, signed })
+        Ok(Archived { row: raw.finish(conn, me)?, content, signed })
     };
     found.into_iter().map(archived).collect()
 }

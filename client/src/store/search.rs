@@ -184,7 +184,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// A message as its author's edits have left it.
+    /// A message as its author's edits have left it. What changes another one, or was taken back, is found by nothing.
     fn new(
         conn: &Connection,
         row: i64,
@@ -192,13 +192,17 @@ impl Entry {
         is_changed: bool,
     ) -> Result<Self, StoreError> {
         let content = message.message();
+        let is_change = content.content.target().is_some();
         let mut marks = vec![author_mark(content.author), conversation_mark(content.conversation)];
         marks.extend(day_marks((content.label_ms / DAY_MS).min(MAX_DAY)));
         let mut shown = history::shown(message, 0, 0, false, Vec::new());
         if is_changed {
             changes::apply(conn, &mut shown)?;
         }
-        let text = shown.content.as_text().filter(|_| !shown.marks.deleted).unwrap_or_default();
+        if is_change || shown.marks.deleted {
+            return Ok(Self { row, text: String::new(), marks: String::new() });
+        }
+        let text = shown.content.as_text().unwrap_or_default();
         Ok(Self { row, text: text.replace('\0', " "), marks: marks.join(" ") })
     }
 }

@@ -6,6 +6,7 @@ use common::identity::PeerId;
 use common::text;
 
 use crate::log::ConversationId;
+use crate::reading::short;
 use crate::store::{Store, StoreError};
 
 /// How this user is called.
@@ -25,10 +26,13 @@ pub(super) struct Names {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NameError {
     /// Nobody is called so.
-    #[error("nobody here is called {0:?}; /peers lists whom you know")]
+    #[error("nobody whom you know is called {0:?}")]
     Nobody(String),
+    /// No room is.
+    #[error("none of your rooms is called {0:?}")]
+    NoRoom(String),
     /// Several are.
-    #[error("{text:?} can be {}; write more of the name, or the beginning of the key", .candidates.join(", "))]
+    #[error("{text:?} can be {}; write more of the name, or what is in brackets", .candidates.join(", "))]
     Ambiguous {
         /// What was typed.
         text: String,
@@ -74,7 +78,7 @@ impl Names {
     /// What to call a room.
     pub(super) fn room(&self, room: ConversationId) -> String {
         let name = self.rooms.get(&room).filter(|name| !name.is_empty());
-        format!("#{}", name.cloned().unwrap_or_else(|| room.to_string()[..8].to_owned()))
+        format!("#{}", name.cloned().unwrap_or_else(|| short(&room)))
     }
 
     /// Whether the conversation is a room.

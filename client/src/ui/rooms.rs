@@ -4,32 +4,38 @@ use common::text;
 
 use super::names::NameError;
 use crate::log::ConversationId;
+use crate::reading::short;
 use crate::store::Conversation;
 
-/// The room that `typed` names: by its id, else by the whole name, else by the beginning of the name.
+/// The room of `conversations` that `typed` names, as [`find_named`].
 pub(super) fn find(typed: &str, conversations: &[Conversation]) -> Result<ConversationId, NameError> {
+    find_named(typed, conversations.iter().filter_map(|it| Some((it.id, it.room.as_ref()?.name.as_str()))))
+}
+
+/// The room that `typed` names: by its whole name, else by the beginning of the name, else by that of its id.
+pub(super) fn find_named<'a>(
+    typed: &str,
+    rooms: impl Iterator<Item = (ConversationId, &'a str)>,
+) -> Result<ConversationId, NameError> {
     let wanted = typed.trim().to_lowercase();
-    let rooms: Vec<_> = conversations
-        .iter()
-        .filter_map(|it| Some((it.id, text::one_line(&it.room.as_ref()?.name, text::MAX_NAME))))
-        .collect();
-    let those = |matches: &dyn Fn(&str) -> bool| -> Vec<_> {
-        rooms.iter().filter(|(_, name)| matches(&name.to_lowercase())).cloned().collect()
+    let rooms: Vec<_> = rooms.map(|(id, name)| (id, text::one_line(name, text::MAX_NAME))).collect();
+    let those = |is_meant: &dyn Fn(ConversationId, &str) -> bool| -> Vec<_> {
+        rooms.iter().filter(|(id, name)| is_meant(*id, &name.to_lowercase())).collect()
     };
-    let mut found: Vec<_> = rooms.iter().filter(|(id, _)| id.to_string() == wanted).cloned().collect();
-    if found.is_empty() {
-        found = those(&|name| name == wanted);
-    }
+    let mut found = those(&|_, name| name == wanted);
     if found.is_empty() && !wanted.is_empty() {
-        found = those(&|name| name.starts_with(&wanted));
+        found = those(&|_, name| name.starts_with(&wanted));
+        if found.is_empty() {
+            found = those(&|id, _| id.to_string().starts_with(&wanted));
+        }
     }
     let text = text::one_line(typed, text::MAX_NAME);
     match found.as_slice() {
         [(id, _)] => Ok(*id),
-        [] => Err(NameError::Nobody(text)),
+        [] => Err(NameError::NoRoom(text)),
         several => {
-            let shown = |(id, name): &(ConversationId, String)| format!("{name} ({})", &id.to_string()[..8]);
-            Err(NameError::Ambiguous { text, candidates: several.iter().map(shown).collect() })
+            let candidates = several.iter().map(|(id, name)| format!("{name} ({})", short(id))).collect();
+            Err(NameError::Ambiguous { text, candidates })
         }
     }
 }
@@ -51,11 +57,12 @@ mod tests {
         assert_eq!(find("club", &all), Ok(all[0].id));
         assert_eq!(find(" CHO", &all), Ok(all[2].id));
         assert_eq!(find(&all[1].id.to_string(), &all), Ok(all[1].id));
+        assert_eq!(find("0202", &all), Ok(all[1].id));
         assert!(
             matches!(find("c", &all), Err(NameError::Ambiguous { candidates, .. }) if candidates.len() == 3)
         );
         for nothing in ["", "x", &all[3].id.to_string()] {
-            assert!(matches!(find(nothing, &all), Err(NameError::Nobody(_))), "{nothing}");
+            assert!(matches!(find(nothing, &all), Err(NameError::NoRoom(_))), "{nothing}");
         }
     }
 }

@@ -8,6 +8,7 @@ use super::names::{ME, NameError, Names};
 use super::rooms;
 use crate::engine::query::{Query, QueryError};
 use crate::log::ConversationId;
+use crate::reading::short;
 use crate::store::{Conversation, HistoryRow, MessageRow, Regard, Search, Store, StoreError};
 
 /// Messages of a page.
@@ -45,7 +46,7 @@ impl Titles {
 
     /// What `conversation` is called.
     pub(super) fn get(&self, conversation: ConversationId) -> String {
-        self.0.get(&conversation).cloned().unwrap_or_else(|| conversation.to_string()[..8].to_owned())
+        self.0.get(&conversation).cloned().unwrap_or_else(|| short(&conversation))
     }
 }
 

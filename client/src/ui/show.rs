@@ -14,18 +14,14 @@ use super::qr::{self, Ink};
 use super::search::Found;
 use super::time::iso;
 use crate::engine::{LinkNews, Person};
-use crate::log::{Act, Content, MessageId, Role};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
+use crate::reading::Reading;
 use crate::store::{Gap, HistoryRow, MessageRow, Regard, State};
 
 pub(super) use people::{placeholder, visible};
 
 /// Characters of a reason that a peer may have chosen.
 const MAX_REASON: usize = 200;
-/// Characters of a reaction.
-const MAX_SIGN: usize = 16;
-/// Digits of a message's id that are shown.
-const ID_LEN: usize = 8;
 /// What continues a message of several lines.
 const INDENT: &str = "    ";
 
@@ -88,7 +84,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
             note(connected(&names.shown(*peer), words, *is_new, *via, colour))
         }
         News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) => None,
-        News::Roster(_) | News::Rooms(_) | News::Turned { .. } | News::Page { .. } => None,
+        News::Roster(_) | News::Rooms(_) | News::Unread(_) | News::Turned { .. } | News::Page { .. } => None,
         News::Manner(_) | News::Typing { .. } => None,
         News::Path { change, is_shown: false } => {
             note(colour.dim(&format!("{}: now {}", names.shown(change.peer), path(change))))
@@ -214,48 +210,6 @@ fn path(change: &PathChange) -> String {
     path_text(change.via, change.remote, change.rtt)
 }
 
-/// What a message says, safe to show.
-fn body(message: &MessageRow, names: &Names) -> String {
-    match &message.content {
-        _ if message.marks.deleted => "[taken back]".to_owned(),
-        Content::Text(text) => {
-            let mut shown = text::lines(&text.text);
-            if let Some(target) = text.reply_to {
-                shown = format!("[re {}] {shown}", short(target));
-            }
-            if message.marks.edited {
-                shown += " (edited)";
-            }
-            for (sign, authors) in &message.marks.reactions {
-                shown += &format!(" [{} {}]", text::one_line(sign, MAX_SIGN), authors.len());
-            }
-            shown
-        }
-        Content::Room(act) => room_event(act, names),
-        other => format!("[a message of kind {}, which this version cannot show]", other.kind()),
-    }
-}
-
-/// The beginning of a message's id: enough to name it.
-pub(super) fn short(id: MessageId) -> String {
-    id.to_string()[..ID_LEN].to_owned()
-}
-
-pub(super) fn room_event(act: &Act, names: &Names) -> String {
-    let safe = |value: &str| text::one_line(value, MAX_REASON);
-    match act {
-        Act::Create { name } => format!("[made the room {}]", safe(name)),
-        Act::Add(peer) => format!("[invited {}]", names.shown(*peer)),
-        Act::Remove(peer) => format!("[removed {}]", names.shown(*peer)),
-        Act::Accept => "[joined]".to_owned(),
-        Act::Leave => "[left]".to_owned(),
-        Act::Appoint(peer, Role::Owner) => format!("[made {} an owner]", names.shown(*peer)),
-        Act::Appoint(peer, Role::Member) => format!("[made {} a member]", names.shown(*peer)),
-        Act::Topic(topic) => format!("[set the topic: {}]", safe(topic)),
-        Act::Rename(name) => format!("[renamed the room to {}]", safe(name)),
-    }
-}
-
 /// A message as `NAME> text`; further lines are indented, so that none of them can pass for another message.
 fn said(message: &MessageRow, names: &Names, colour: Colour) -> String {
     let name = names.shown(message.author);
@@ -264,7 +218,8 @@ fn said(message: &MessageRow, names: &Names, colour: Colour) -> String {
         true => format!("{} ", names.room(message.conversation)),
         false => String::new(),
     };
-    format!("{place}{name} {}", body(message, names).replace('\n', &format!("\n{INDENT}")))
+    let body = Reading::of(message).words(|peer| names.shown(peer));
+    format!("{place}{name} {}", body.replace('\n', &format!("\n{INDENT}")))
 }
 
 fn peers(people: &[Person], current: Option<PeerId>, names: &Names, colour: Colour) -> String {

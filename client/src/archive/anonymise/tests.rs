@@ -124,6 +124,7 @@ fn a_record_keeps_nothing_that_identifies() {
         text: Some("I am Zoë".to_owned()),
         states: vec![Reached { peer: "key of O'Brien".to_owned(), state: "read".to_owned() }],
         signed: Some("c2lnbmVk".to_owned()),
+        now: None,
     }));
     let line = anonymiser.record(message).unwrap().to_line();
     for gone in ["conversation-id", "message-id", "Zoë", "Brien", "c2lnbmVk", "123", "456"] {

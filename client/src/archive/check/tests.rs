@@ -32,12 +32,12 @@ fn export() -> Vec<String> {
             own: true,
             order: message.order(),
             received_ms: 6,
-            content,
+            content: content.clone(),
             marks: Marks::default(),
             states: vec![(other, State::Delivered)],
             regard: Regard::default(),
         };
-        records.push(Archived { row, signed: message.bytes().clone() }.into());
+        records.push(Archived { row, content, signed: message.bytes().clone() }.into());
     }
     records.push(Record::End { messages: 2 });
     let mut page = Page::new(Format::Jsonl, Names::default());

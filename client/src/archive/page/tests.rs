@@ -1,5 +1,7 @@
 use super::super::record::Reached;
 use super::*;
+use crate::log::{Act, MessageId};
+use crate::reading::TAKEN_BACK;
 
 fn message(text: &str, from: &str, sent_ms: u64) -> Record {
     Record::Message(Box::new(Message {
@@ -11,6 +13,7 @@ fn message(text: &str, from: &str, sent_ms: u64) -> Record {
         text: Some(text.to_owned()),
         states: vec![Reached { peer: "you".to_owned(), state: "pending".to_owned() }],
         signed: None,
+        now: None,
     }))
 }
 
@@ -55,4 +58,38 @@ fn html_is_escaped_and_needs_nothing_else() {
     assert_eq!(page.matches("<h3>").count(), 2);
     assert_eq!(page.matches("class=\"own\"").count(), 1);
     assert!(page.ends_with("</html>\n"));
+}
+
+/// A page to read has what the history has: a text as it is now, and no trace of what it was or of what was taken back.
+#[test]
+fn changes_show_in_what_they_change() {
+    let record = |now: Option<Reading>| {
+        let Record::Message(mut message) = message("as it was signed", "you", 86_400_000) else {
+            unreachable!()
+        };
+        message.states.clear();
+        message.now = now;
+        Record::Message(message)
+    };
+    let now = Reading::Text {
+        reply_to: Some(MessageId::from_bytes([1; 32])),
+        text: "as it is\nnow".to_owned(),
+        is_edited: true,
+        reactions: vec![("+1\u{202e}".to_owned(), 2)],
+    };
+    let room = Reading::Room(Act::Topic("tea\u{202e}".to_owned()));
+    let records = [Some(now), Some(Reading::Change), Some(Reading::TakenBack), Some(room), None];
+    for format in [Format::Text, Format::Html] {
+        let mut page = Page::new(format, Names::default());
+        let lines: Vec<_> = records.iter().map(|now| page.add(&record(now.clone()))).collect();
+        assert!(lines[0].contains("[re 01010101] as it is"), "{}", lines[0]);
+        assert!(lines[0].contains("now (edited) [+1 2]"), "{}", lines[0]);
+        assert_eq!(lines[1], "");
+        assert!(lines[2].contains(TAKEN_BACK) && lines[3].contains("[set the topic: tea]"), "{lines:?}");
+        assert!(lines[..4].iter().all(|line| !line.contains("as it was signed")), "{lines:?}");
+        assert!(lines[4].contains("as it was signed"));
+    }
+    assert!(
+        !Page::new(Format::Jsonl, Names::default()).add(&record(Some(Reading::TakenBack))).contains("taken")
+    );
 }

@@ -82,11 +82,17 @@ async fn what_was_edited_is_found_by_its_new_words_and_what_was_taken_back_not_a
     write(Content::Edit { target, text: "other words".to_owned() }, 2).await;
     assert_eq!(find(words("first")).await.len(), 0);
     assert_eq!(find(words("other")).await, ["other words"]);
+    let by_author =
+        async || texts(&store, Search { authors: vec![a.peer()], limit: 9, ..Search::default() }).await;
+    assert_eq!(by_author().await, ["other words"], "an edit is no message of its own");
     let part = crate::store::Part { conversation, after: None, until_arrival: 9, limit: 9 };
     let archived = store.archive(part).await.unwrap();
-    assert_eq!(archived[0].row.content.as_text(), Some("first words"), "an export has what was signed");
+    assert_eq!(archived[0].content.as_text(), Some("first words"), "an export has what was signed");
     write(Content::Delete { target }, 3).await;
     assert_eq!(find(words("words")).await.len(), 0);
+    assert_eq!(by_author().await.len(), 0);
+    let archived = store.archive(part).await.unwrap();
+    assert!(archived[0].row.marks.deleted && archived[0].content.as_text() == Some("first words"));
 }
 
 fn scratch() -> Connection {

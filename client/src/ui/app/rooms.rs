@@ -6,9 +6,10 @@ use common::text;
 use super::{App, Closed, News};
 use crate::engine::{ConversationInfo, Draft, EngineError, Kind};
 use crate::log::ConversationId;
+use crate::reading::short;
 use crate::store::Regard;
 use crate::ui::line::Act;
-use crate::ui::show::short;
+use crate::ui::rooms::find_named;
 
 /// Unsent messages that are listed.
 const MAX_UNSENT: usize = 100;
@@ -90,7 +91,7 @@ impl App {
         let lines = unsent.iter().map(|(unsent, row)| {
             let text = text::one_line(row.content.as_text().unwrap_or("[an event]"), MAX_SHOWN);
             let recipient = self.names.shown(unsent.recipient);
-            format!("\n   {} to {recipient}, {}: {text}", short(unsent.id), unsent.state)
+            format!("\n   {} to {recipient}, {}: {text}", short(&unsent.id), unsent.state)
         });
         Ok(format!("{} not delivered:{}", unsent.len(), lines.collect::<String>()))
     }
@@ -101,7 +102,7 @@ impl App {
         let found = unsent.iter().rev().find(|(unsent, _)| is_meant(&unsent.id.to_string()));
         let (unsent, _) = found.ok_or_else(|| said("no such message waits; /unsent lists them"))?;
         self.engine.cancel(unsent.id).await?;
-        Ok(format!("{} is cancelled", short(unsent.id)))
+        Ok(format!("{} is cancelled", short(&unsent.id)))
     }
 
     /// Lines go to the room from now on.
@@ -148,7 +149,7 @@ impl App {
             let name = self.names.room(info.id);
             lines += &format!(
                 "\n   {name} [{}] {} members, {} unread{state}",
-                &info.id.to_string()[..8],
+                short(&info.id),
                 members.len(),
                 info.unread
             );
@@ -160,19 +161,13 @@ impl App {
         })
     }
 
-    /// Enters the room of that name, or whose id begins so; takes the invitation if there is one.
+    /// Enters the room that is meant; takes the invitation if there is one.
     async fn join(&mut self, typed: &str) -> Result<String, Refusal> {
-        let wanted = typed.to_lowercase();
         let rooms = self.rooms().await?;
-        let by_name: Vec<_> = rooms.iter().filter(|info| info.title.to_lowercase() == wanted).collect();
-        let by_id = || rooms.iter().filter(|info| info.id.to_string().starts_with(&wanted)).collect();
-        let found = if by_name.is_empty() { by_id() } else { by_name };
-        let [info] = found.as_slice() else {
-            return Err(said(format!(
-                "{} rooms are called so; /rooms lists them with their ids",
-                found.len()
-            )));
-        };
+        let named = rooms.iter().map(|info| (info.id, info.title.as_str()));
+        let wanted = find_named(typed, named).map_err(|error| said(error.to_string()))?;
+        let info =
+            rooms.iter().find(|info| info.id == wanted).ok_or_else(|| said("that room is not known here"))?;
         if info.is_invitation() {
             self.engine.accept(info.id).await?;
         }

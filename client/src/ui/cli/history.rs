@@ -4,6 +4,7 @@ use common::identity::PeerId;
 
 use crate::data_dir::DataDir;
 use crate::log::ConversationId;
+use crate::reading::short;
 use crate::store::{Conversation, HistoryRow, Selection};
 use crate::ui::args::History;
 use crate::ui::names::{NameError, Names};
@@ -62,11 +63,7 @@ fn title(conversation: &Conversation, me: PeerId, names: &Names) -> String {
     match conversation.other(me) {
         Some(peer) => format!("* with {} [{}]", names.shown(peer), peer.short()),
         None => {
-            format!(
-                "* in #{} [{}]",
-                search::title(conversation, me, names),
-                &conversation.id.to_string()[..8]
-            )
+            format!("* in #{} [{}]", search::title(conversation, me, names), short(&conversation.id))
         }
     }
 }

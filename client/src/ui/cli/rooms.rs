@@ -2,6 +2,7 @@
 
 use crate::data_dir::DataDir;
 use crate::net::unix_ms;
+use crate::reading::short;
 use crate::ui::names::Names;
 use crate::ui::search::title;
 use crate::ui::{Exit, Fatal, json};
@@ -17,7 +18,7 @@ pub(super) async fn print(is_json: bool, dir: &DataDir) -> Result<Exit, Fatal> {
     for it in conversations.iter().filter(|it| it.room.is_some()) {
         let title = title(it, store.me(), &names);
         let members: Vec<_> = it.members.iter().map(|(member, _)| names.shown(*member)).collect();
-        text += &format!("{title} [{}] {}\n", &it.id.to_string()[..8], members.join(", "));
+        text += &format!("{title} [{}] {}\n", short(&it.id), members.join(", "));
         let members = it.members.iter().map(|(member, _)| member.to_string()).collect();
         rooms.push(json::Room { conversation: it.id.to_string(), title, members, unread: it.unread });
     }

@@ -11,6 +11,7 @@ use crate::engine::{
 };
 use crate::log::{Act, Content, ConversationId};
 use crate::net::unix_ms;
+use crate::reading::short;
 use crate::store::Conversation;
 use crate::ui::hands::Worker;
 use crate::ui::names::Names;
@@ -109,7 +110,7 @@ async fn find_room(worker: &Worker, typed: &str) -> Result<ConversationId, Fatal
 
 fn title(room: ConversationId, all: &[Conversation], me: PeerId, names: &Names) -> String {
     let found = all.iter().find(|it| it.id == room);
-    found.map_or_else(|| room.to_string()[..8].to_owned(), |it| search::title(it, me, names))
+    found.map_or_else(|| short(&room), |it| search::title(it, me, names))
 }
 
 async fn make(

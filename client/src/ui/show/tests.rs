@@ -5,7 +5,7 @@ use common::identity::{Identity, PeerId};
 use super::*;
 use crate::engine::settings::SETTINGS;
 use crate::engine::{Choice, Visibility};
-use crate::log::{ConversationId, DisplayOrder, MessageId};
+use crate::log::{Content, ConversationId, DisplayOrder, MessageId};
 use crate::store::{Gap, Marks, Regard, Subject};
 
 fn peer(seed: u8) -> PeerId {

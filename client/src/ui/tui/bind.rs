@@ -7,13 +7,11 @@ use super::model::{Entry, Mark, Member, Presence, Reaction, Row};
 use super::zone::Zone;
 use crate::engine::{ConversationInfo, Kind, Person};
 use crate::log::{Content, ConversationId, Standing, Text};
+use crate::reading::{act_words, sign, unknown};
 use crate::store::{MessageRow, Regard, State};
 use crate::ui::names::Names;
 use crate::ui::news::{rtt_text, via_word};
-use crate::ui::show;
 
-/// Characters of a reaction.
-const MAX_SIGN: usize = 16;
 /// Characters of a topic.
 const MAX_TOPIC: usize = 200;
 
@@ -107,8 +105,8 @@ pub(super) fn row(message: &MessageRow, names: &Names, my_name: &str) -> Row {
         _ => None,
     };
     let is_named = |said: &Text| said.mentions.contains(&names.me()) || mentions(&said.text, my_name);
-    let reaction = |(sign, who): &(String, Vec<PeerId>)| Reaction {
-        text: text::one_line(sign, MAX_SIGN),
+    let reaction = |(text, who): &(String, Vec<PeerId>)| Reaction {
+        text: sign(text),
         count: who.len(),
         is_own: who.contains(&names.me()),
     };
@@ -120,8 +118,8 @@ pub(super) fn row(message: &MessageRow, names: &Names, my_name: &str) -> Row {
         at_ms: message.order.label_ms,
         body: match &message.content {
             Content::Text(said) => text::lines(&said.text),
-            Content::Room(act) => show::room_event(act, names),
-            other => format!("[a message of kind {}, which this version cannot show]", other.kind()),
+            Content::Room(act) => act_words(act, |peer| names.shown(peer)),
+            other => unknown(other.kind()),
         },
         reply: said.and_then(|said| said.reply_to),
         is_edited: message.marks.edited,
