@@ -62,7 +62,7 @@ fn a_newcomer_joins_by_a_link_and_comes_into_the_room() {
     // Alone: the server that was reached last is remembered.
     let (code, out, _) = run(command(&dir).args(["invite", "--qr"]));
     let lines: Vec<_> = out.lines().collect();
-    let from = lines.iter().position(|line| line.contains("QR")).unwrap();
+    let from = lines.iter().position(|line| *line == "as a QR code:").unwrap();
     assert!(code == Some(0) && lines[from + 1..].len() >= 27, "{out}");
     assert!(lines[from + 1..].iter().all(|line| line.chars().count() == lines[from + 1].chars().count()));
     let (code, error) = bad(&setup.dir("dora"), &["invite"]);

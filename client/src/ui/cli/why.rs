@@ -20,6 +20,8 @@ use crate::ui::{Exit, Fatal, app, json};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How often it is looked at meanwhile.
 const STEP: Duration = Duration::from_millis(200);
+/// How long a path is in use before it counts as the one that stays, in milliseconds.
+const SETTLING_MS: u64 = 1_000;
 
 /// Tells how somebody is connected, and why not better.
 pub(super) async fn run(args: &Args, options: &args::Why, dir: &DataDir) -> Result<Exit, Fatal> {
@@ -35,13 +37,18 @@ pub(super) async fn run(args: &Args, options: &args::Why, dir: &DataDir) -> Resu
     Ok(Exit::Good)
 }
 
-/// What can be said once nothing is being tried any more.
+/// What can be said once nothing is being tried any more, and no better path has followed the first.
 async fn settled(engine: &Engine, peer: PeerId) -> Why {
     let until: Instant = app::now() + PATIENCE;
     loop {
         let why = engine.why(peer).await;
-        let is_trying = why.insight.as_ref().is_some_and(|insight| insight.cause == Cause::Trying);
-        if !is_trying || app::now() >= until {
+        let is_settled = match why.insight.as_ref().map(|insight| insight.cause) {
+            None => true,
+            Some(Cause::Trying) => false,
+            // Of two direct paths the better one may need a moment more to prove itself.
+            Some(_) => why.since_ms.is_none_or(|since_ms| unix_ms() >= since_ms + SETTLING_MS),
+        };
+        if is_settled || app::now() >= until {
             return why;
         }
         sleep(STEP).await;
