@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::identity::{Identity, PeerId};
 use common::stun::check::{KEY_LEN, Key, KeyName, Side};
 use common::tls::{self, EarlyData, Trust};
@@ -15,6 +16,11 @@ use super::{ALPN, close};
 
 /// How long a handshake may take before it counts as failed.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
+
+/// Until the first nudge; doubled with each.
+const NUDGE: Duration = Duration::from_millis(500);
+/// Nudges at most: the last comes after about half a minute.
+const NUDGES: u32 = 6;
 
 /// The endpoint wants settings for accepting, although each peer gets its own.
 pub(crate) fn placeholder(identity: &Identity) -> ServerConfig {
@@ -134,6 +140,19 @@ async fn finish(connection: Connection, accepted: ZeroRttAccepted, reporter: &Re
     // An accepting side has no early data of its own that could be refused.
     let arrived = accepted || reporter.side == Side::Acceptor;
     reporter.report(Step::Complete(connection, arrived)).await;
+}
+
+/// Sends empty datagrams on a connection that was dialled until its peer speaks on a stream. Probes for lost packets wait twice as
+/// long with each packet of the handshake that was not answered, and quinn keeps to that after the handshake (RFC 9002 §6.2.2
+/// does not): after a long one, a lost first word would be missed only minutes later. Any newer packet that is acknowledged
+/// shows what was lost.
+pub(crate) async fn nudge(connection: Connection) {
+    for number in 0..NUDGES {
+        tokio::time::sleep(NUDGE * 2u32.pow(number)).await;
+        if connection.stats().frame_rx.stream > 0 || connection.send_datagram(Bytes::new()).is_err() {
+            return;
+        }
+    }
 }
 
 /// The key for checks that only the two ends of `connection` know (`docs/protocol.md` §5.2).
