@@ -11,6 +11,7 @@ pub mod echo;
 mod event;
 mod introductions;
 mod invites;
+mod learned;
 mod names;
 pub mod query;
 mod run;
@@ -37,6 +38,7 @@ use tokio::task::JoinSet;
 use crate::log::{Content, ConversationId};
 use crate::net::{self, NameFailure, Net, PathChange, ServerTarget, Surroundings, TcpUse, Tunnels};
 use crate::store::{Contact, MessageRow, Options, Regard, Store, StoreError};
+use learned::Learned;
 use settings::SettingError;
 
 pub use attitude::Attitude;
@@ -189,6 +191,8 @@ pub struct Engine {
     wall_clock: fn() -> u64,
     typing: broadcast::Sender<ConversationId>,
     server: Option<ServerTarget>,
+    /// Whether the server answers.
+    registered: watch::Receiver<bool>,
     /// Rung when there is a new link to follow.
     knocks: Arc<Notify>,
     attitude: Arc<watch::Sender<Attitude>>,
@@ -203,20 +207,10 @@ impl Engine {
     pub async fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), EngineError> {
         let me = config.identity.peer_id();
         let store = Store::open_with(&config.database, me, config.store.clone()).await?;
-        if let Some(link) = &config.join {
-            invites::check_link(&store, link, (config.wall_clock)()).await?;
-            invites::follow(&store, link).await?;
-        }
-        let server = match config.server {
-            Some(target) => Some(known_server(&store, target).await?),
-            None => None,
-        };
-        let tunnels = match (config.tunnels, &server) {
-            (Some(tunnels), Some(server)) => {
-                Some(Tunnels { last: store.setting(&route_setting(server)).await?, ..tunnels })
-            }
-            _ => None,
-        };
+        invites::start(&store, config.join.as_ref(), (config.wall_clock)()).await?;
+        let server = known_server(&store, config.server).await?;
+        let network = config.surroundings.network;
+        let learned = Learned::of(&store).await?;
         store.drop_ended((config.wall_clock)()).await?;
         let attitude = Attitude::of(&store).await?;
         let door = run::door(&store, &attitude).await?;
@@ -226,12 +220,14 @@ impl Engine {
             identity: config.identity.clone(),
             instance: InstanceId(rand::random()),
             server: server.clone(),
-            tunnels,
+            tunnels: config.tunnels,
+            routes: server.as_ref().map(|server| learned.routes(&server.address)).unwrap_or_default(),
             links: config.links,
             bind_extra: config.bind_extra,
             surroundings: config.surroundings,
             tcp: config.tcp,
             door: door.clone(),
+            holds: learned.holds().to_vec(),
             seed: config.seed,
         };
         let (net, net_events) = Net::start(net_config, &mut tasks)?;
@@ -239,6 +235,7 @@ impl Engine {
         let (live_sender, live) = watch::channel(LivePeers::new());
         let typing = broadcast::Sender::new(TYPING_LEN);
         let knocks = Arc::new(Notify::new());
+        let (registration, registered) = watch::channel(false);
         let context = run::Context {
             identity: config.identity.clone(),
             store: store.clone(),
@@ -249,8 +246,15 @@ impl Engine {
             typing: typing.clone(),
             attitude: Arc::clone(&attitude),
         };
-        let begin =
-            run::Begin { server: server.clone(), meet: config.meet, door, knocks: Arc::clone(&knocks) };
+        let begin = run::Begin {
+            server: server.clone(),
+            meet: config.meet,
+            door,
+            learned,
+            network,
+            registered: registration,
+            knocks: Arc::clone(&knocks),
+        };
         tasks.spawn(run::run(context, net_events, live_sender, begin));
         let engine = Self {
             identity: config.identity,
@@ -261,6 +265,7 @@ impl Engine {
             wall_clock: config.wall_clock,
             typing,
             server,
+            registered,
             knocks,
             attitude,
             tasks: Arc::new(Mutex::new(tasks)),
@@ -272,6 +277,12 @@ impl Engine {
     #[must_use]
     pub const fn me(&self) -> PeerId {
         self.identity.peer_id()
+    }
+
+    /// Whether the server answers.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        *self.registered.borrow()
     }
 
     /// What is kept durably; front ends only read it.
@@ -428,11 +439,6 @@ impl Engine {
     }
 }
 
-/// The setting that holds the way to `server` that worked last.
-fn route_setting(server: &ServerTarget) -> String {
-    format!("route {}", server.address)
-}
-
 /// A text as the content of a message.
 ///
 /// # Errors
@@ -443,10 +449,14 @@ pub fn text_content(text: &str) -> Result<Content, EngineError> {
 }
 
 /// The server with the key that was seen there before, unless the user named one.
-async fn known_server(store: &Store, target: ServerTarget) -> Result<ServerTarget, EngineError> {
+async fn known_server(
+    store: &Store,
+    target: Option<ServerTarget>,
+) -> Result<Option<ServerTarget>, EngineError> {
+    let Some(target) = target else { return Ok(None) };
     let key = match target.key {
         Some(key) => Some(key),
         None => store.pin(&target.address).await?,
     };
-    Ok(ServerTarget { key, ..target })
+    Ok(Some(ServerTarget { key, ..target }))
 }

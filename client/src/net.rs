@@ -26,6 +26,7 @@ mod tcp;
 mod tuning;
 mod tunnel;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use common::control::{InstanceId, NamedPeer};
 use common::identity::{Identity, PeerId};
 use common::stun::check::Side;
 use common::tls;
+use common::traversal::hold::Hold;
 use common::traversal::nat::Nat;
 use common::traversal::tcp::Offer;
 use common::traversal::{Outlook, Signal};
@@ -43,6 +45,8 @@ use common::words;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, TokioRuntime};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+
+use crate::networks;
 
 pub use change::Changes;
 pub(crate) use clock::now;
@@ -92,6 +96,8 @@ pub struct Config {
     pub server: Option<ServerTarget>,
     /// Ways to the server besides UDP; `None` for UDP alone.
     pub tunnels: Option<Tunnels>,
+    /// The routes that worked last, as text, by the names of networks ([`Surroundings::network`]).
+    pub routes: BTreeMap<Option<String>, String>,
     /// The sockets: one per address family, see [`links::bind`].
     pub links: Vec<Arc<dyn AsyncUdpSocket>>,
     /// Makes more sockets, see [`links::bind_extra`].
@@ -102,6 +108,8 @@ pub struct Config {
     pub tcp: TcpUse,
     /// Whom this client has to do with from the first packet on.
     pub door: Door,
+    /// What earlier runs have learned, see [`Event::Holds`].
+    pub holds: Vec<(IpAddr, Hold)>,
     /// Feeds all random choices that are not secrets' own.
     pub seed: u64,
 }
@@ -119,6 +127,8 @@ pub struct Surroundings {
     pub stun: Vec<String>,
     /// How peers in the same network are found.
     pub lan: Lan,
+    /// A name for the network that this machine is on now; it is not told to anybody.
+    pub network: fn() -> Option<String>,
 }
 
 impl Default for Surroundings {
@@ -129,6 +139,7 @@ impl Default for Surroundings {
             port_mapping: PortMapping::Off,
             stun: Vec::new(),
             lan: Lan::Off,
+            network: || None,
         }
     }
 }
@@ -143,6 +154,7 @@ impl Surroundings {
             port_mapping: PortMapping::Asked(links::router),
             stun: Vec::new(),
             lan: Lan::System,
+            network: networks::current,
         }
     }
 }
@@ -191,6 +203,9 @@ pub enum Event {
     },
     /// The connection to the server goes another way; it is the same connection.
     ServerRerouted(Route),
+    /// How long the NATs of networks hold a silent mapping, by the networks' public addresses, the newest last: all that is
+    /// known now.
+    Holds(Vec<(IpAddr, Hold)>),
     /// No connection to the server.
     ServerDown {
         /// Why.
@@ -244,7 +259,7 @@ pub enum Event {
 }
 
 enum Command {
-    Watch(Vec<PeerId>),
+    Watch { wanted: Vec<PeerId>, seen: Vec<PeerId> },
     Door(Door),
     Lobby { waiting: bool, except: Vec<PeerId> },
     Dial(PeerId),
@@ -286,6 +301,7 @@ impl Net {
     /// If the endpoint cannot be made on the given sockets.
     pub fn start(config: Config, tasks: &mut JoinSet<()>) -> io::Result<(Self, mpsc::Receiver<Event>)> {
         let socket = MuxSocket::new(config.links.clone(), config.bind_extra.clone());
+        socket.with_mux(|mux| mux.set_holds(config.holds.clone()));
         let endpoint = Endpoint::new_with_abstract_socket(
             tuning::endpoint(config.seed),
             Some(handshake::placeholder(&config.identity)),
@@ -313,9 +329,9 @@ impl Net {
         let _ = self.commands.send(command).await;
     }
 
-    /// Shows this client online to `peers`, wants to know when they are, and connects to those that are.
-    pub async fn watch(&self, peers: Vec<PeerId>) {
-        self.command(Command::Watch(peers)).await;
+    /// Shows this client online to all of these, wants to know when they are, and connects to those in `wanted` that are.
+    pub async fn watch(&self, wanted: Vec<PeerId>, seen: Vec<PeerId>) {
+        self.command(Command::Watch { wanted, seen }).await;
     }
 
     /// Says whom this client has to do with from now on, and who may find it. Connections to all others end.

@@ -46,6 +46,7 @@ fn commands_go_through_the_running_client_or_do_it_alone() {
     );
     let status = events(&good(&dir, &["status", "--json"]));
     assert_eq!((&status[0]["running"], &status[0]["connected"]), (&true.into(), &1.into()));
+    assert_eq!(status[0]["registered"], true);
 
     let found = events(&good(&dir, &["search", "hel*", "from:me", "in:robert", "after:today", "--json"]));
     assert_eq!((found.len(), &found[0]["id"]), (1, &sent[0]["id"]));

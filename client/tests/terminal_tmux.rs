@@ -151,6 +151,29 @@ fn the_terminal_is_given_back_however_it_ends() {
 }
 
 #[test]
+fn the_screen_comes_back_as_it_was() {
+    let Some(tmux) = Tmux::start() else { return };
+    tmux.client("ada", "");
+    tmux.client("bob", "");
+    tmux.wait_for("ada", "bob>");
+    tmux.wait_for("bob", "ada>");
+    tmux.keys("ada", &["half a line", "C-l"]);
+    // A terminal that is asked something answers, or not, within two seconds.
+    sleep(Duration::from_secs(3));
+    assert!(tmux.screen("ada").contains("bob> half a line"), "{}", tmux.screen("ada"));
+    tmux.keys("ada", &[" and more", "Enter"]);
+    tmux.wait_for("bob", "half a line and more");
+    // What was not read before a restart is not read after it.
+    tmux.keys("ada", &["M-0", "/quit", "Enter"]);
+    tmux.wait_for("ada", "ended 0");
+    tmux.keys("bob", &["while you were away", "Enter"]);
+    tmux.wait_for("bob", "while you were away");
+    tmux.keys("ada", &["clear", "Enter"]);
+    tmux.start_client("ada", "");
+    tmux.wait_for("ada", "while you were away");
+}
+
+#[test]
 fn lines_are_printed_where_they_are_asked_for() {
     let Some(tmux) = Tmux::start() else { return };
     tmux.client("ada", "--plain");

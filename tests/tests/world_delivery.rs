@@ -10,7 +10,8 @@ use client::store::{Gap, HistoryRow, Options, Point, Selection, State, Store};
 use common::identity::PeerId;
 use tests::chaos::Deadly;
 use tests::nat::Profile;
-use tests::world::{Access, Client, Home, World, text_of};
+use tests::simnet::Link;
+use tests::world::{Access, Client, Home, World, now, text_of};
 
 /// Long enough to be connected and to have said everything.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -262,6 +263,35 @@ async fn early_data_that_is_refused_is_sent_again() {
     world.net.heal(b.host);
     assert_eq!(alice.wait_text().await, "from before");
     wait_delivered(&mut bob, alice.id(), 1).await;
+}
+
+/// Somebody is called for seconds before they can answer, and packets overtake each other: what is lost of the first words is
+/// noticed soon nevertheless.
+#[tokio::test(start_paused = true)]
+async fn a_long_handshake_does_not_slow_what_follows() {
+    let mut slowest = Duration::ZERO;
+    for seed in 0..30 {
+        let mut world = World::new(seed);
+        let (a, b) = (world.home(&easy()), world.home(&easy()));
+        let mut alice = world.client(&a).await;
+        let mut bob = world.client(&b).await;
+        let bob_id = alice.wait_connected().await.0;
+        bob.wait_connected().await;
+        alice.engine.shutdown().await;
+        tokio::time::sleep(SETTLE).await;
+        alice.kill().await;
+        world.net.set_default_link(Link::new(Duration::from_millis(20)).jittery(Duration::from_millis(100)));
+        let mut alice = world.client(&a).await;
+        alice.wait("the server", |event| matches!(event, Event::ServerUp { .. }).then_some(())).await;
+        world.net.cut(b.host);
+        tokio::time::sleep(Duration::from_millis(6_500)).await;
+        world.net.heal(b.host);
+        let healed = now();
+        alice.engine.send(bob_id, "there you are").await.unwrap();
+        assert_eq!(bob.wait_text().await, "there you are");
+        slowest = slowest.max(healed.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
 }
 
 /// What `home` has written to `to`, as it travels.

@@ -74,6 +74,25 @@ async fn an_idle_peer_costs_four_packets_a_minute_at_most() {
     assert!(cost <= 4.0, "30 s and public: {cost} packets a minute");
 }
 
+/// How long a NAT holds a silent mapping is remembered for its network.
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_of_a_nat_outlives_the_program() {
+    let mut world = World::new(22);
+    let home = world.home(&nat(Profile::eim_apdf_random(), 120));
+    let learner = world.client(&home).await;
+    tokio::time::sleep(LEARNING).await;
+    learner.kill().await;
+    let again = world.client(&home).await;
+    let learned = again.engine.store().setting("networks").await.expect("the store works");
+    let learned: serde_json::Value =
+        learned.and_then(|json| serde_json::from_str(&json).ok()).expect("it is JSON");
+    let [network, hold] =
+        learned["holds"][0].as_array().and_then(|pair| pair.first_chunk()).expect("a network");
+    assert_eq!(network, "198.51.100.1");
+    let survived = hold["survived"]["secs"].as_u64().expect("a time that was survived");
+    assert!((80..120).contains(&survived), "{learned}");
+}
+
 /// Each side has to send something more often than twice a minute, so that it takes more than four.
 #[tokio::test(start_paused = true)]
 async fn two_nats_that_forget_within_half_a_minute_are_kept_as_well() {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::engine::{Choice, Event, Visibility};
+use client::net::Via;
 use common::identity::PeerId;
 use tests::nat::Profile;
 use tests::simnet::Link;
@@ -27,6 +28,12 @@ async fn is_down(client: &mut Client) {
 async fn is_connected(client: &Client, peer: PeerId) -> bool {
     let people = client.engine.people().await.unwrap();
     people.iter().any(|person| person.contact.peer == peer && person.connected.is_some())
+}
+
+async fn is_direct(client: &Client, peer: PeerId) -> bool {
+    let people = client.engine.people().await.unwrap();
+    let person = people.into_iter().find(|person| person.contact.peer == peer);
+    person.and_then(|person| person.connected?.path).is_some_and(|path| path.via != Via::Relay)
 }
 
 /// Two who are connected directly, each of whom has seen the other so.
@@ -83,6 +90,14 @@ async fn one_comes_back(how: Leave) {
             let mut alice = world.client(&homes[0]).await;
             hears(&alice, &mut bob, "back again", Duration::from_secs(8)).await;
             hears(&bob, &mut alice, "so I see", Duration::from_secs(1)).await;
+            // What they have found without the server stays when that is back.
+            world.start_server();
+            is_up(&mut alice).await;
+            is_up(&mut bob).await;
+            sleep(MINUTE).await;
+            for (client, other) in [(&alice, bob.id()), (&bob, alice.id())] {
+                assert!(is_direct(client, other).await, "{first:?} {second:?} {seed}");
+            }
         }
     }
 }

@@ -149,11 +149,13 @@ async fn mapping_with(rendezvous: [u8; 4], stun: Vec<String>) -> Mapping {
             key: Some(server.peer_id()),
         }),
         tunnels: None,
+        routes: std::collections::BTreeMap::new(),
         links: vec![net.bind(host, PORT)],
         bind_extra: BindExtra(Arc::new(move |_: SocketAddr| Ok(binding.bind(host, 0)))),
         surroundings: Surroundings { stun, ..Surroundings::default() },
         tcp: TcpUse::Never,
         door: Door::default(),
+        holds: Vec::new(),
         seed: 1,
     };
     let mut tasks = JoinSet::new();

@@ -172,3 +172,37 @@ async fn what_waits_can_be_cancelled() {
     assert_eq!(texts(&b, room).await, ["keep", "better"]);
     assert!(a.engine.cancel(last.id()).await.is_err(), "it has arrived");
 }
+
+/// In a large room each keeps connected to some of the others. If those are away, others take their place.
+#[tokio::test(start_paused = true)]
+async fn the_few_who_are_there_of_a_large_room_find_each_other() {
+    let mut world = World::new(5);
+    let homes = homes(&mut world, 24);
+    let owner = world.client(&homes[0]).await;
+    let room = owner.engine.create_room("hall").await.unwrap();
+    for home in &homes[1..] {
+        let mut guest = world.client(home).await;
+        owner.engine.invite(room, home.id()).await.unwrap();
+        assert_eq!(join(&mut guest).await, room);
+        sleep(Duration::from_secs(2)).await;
+        guest.kill().await;
+    }
+    owner.engine.post(room, words("all are here")).await.unwrap();
+    for home in &homes[1..] {
+        let guest = world.client(home).await;
+        has(&guest, room, "all are here").await;
+        guest.kill().await;
+    }
+    owner.kill().await;
+    // They have never met.
+    for pair in homes[1..].chunks_exact(2) {
+        let one = world.client(&pair[0]).await;
+        sleep(Duration::from_secs(60)).await;
+        let other = world.client(&pair[1]).await;
+        one.engine.post(room, words("anybody there?")).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        assert!(texts(&other, room).await.contains(&"anybody there?".to_owned()), "{:?}", pair[1]);
+        one.kill().await;
+        other.kill().await;
+    }
+}

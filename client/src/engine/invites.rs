@@ -167,6 +167,16 @@ pub(super) async fn check_link(store: &Store, link: &Link, now_ms: u64) -> Resul
     }
 }
 
+/// Follows `link` from now on, if there is one.
+///
+/// # Errors
+/// Like [`check_link`].
+pub(super) async fn start(store: &Store, link: Option<&Link>, now_ms: u64) -> Result<(), EngineError> {
+    let Some(link) = link else { return Ok(()) };
+    check_link(store, link, now_ms).await?;
+    follow(store, link).await
+}
+
 /// Follows `link` from now on.
 pub(super) async fn follow(store: &Store, link: &Link) -> Result<(), EngineError> {
     let (secret, expires_ms) = (*link.secret.as_bytes(), link.expires_ms);

@@ -1,9 +1,11 @@
 //! The engine's task: follows the network, keeps one session per connected peer, and tells the front end.
 
+mod alarm;
 mod doors;
 mod gaps;
 mod introduce;
 mod last_seen;
+mod rooms;
 mod showing;
 mod told;
 
@@ -25,15 +27,16 @@ use super::introductions::Introductions;
 use super::invites::LAST_SERVER;
 use super::session::{self, Inbox, Labelled, Report, SessionNumber};
 use super::wire::ToPeer;
-use super::{Attitude, Event, Live, LivePeers, route_setting};
+use super::{Attitude, Event, Learned, Live, LivePeers};
 use crate::log::exchange::ExchangeEvent;
 use crate::log::{Act, Content, ConversationId, Standing};
 use crate::net::{self, Door, Link, Net, Route, ServerTarget, Via};
 use crate::store::{Awaited, Contact, MAX_ENDPOINTS, Meeting, MessageRow, Regard, State, Store, StoreError};
 use gaps::Gaps;
 use last_seen::LastSeen;
+use rooms::Rooms;
 pub(super) use watching::door;
-use watching::{neighbours, stance_ends};
+use watching::stance_ends;
 
 /// Frames that wait for a peer; what is beyond is lost, and said again or not needed.
 const MAX_FRAMES: usize = 16;
@@ -71,6 +74,12 @@ pub(super) struct Begin {
     pub(super) meet: bool,
     /// What the network was told.
     pub(super) door: Door,
+    /// What is known of networks.
+    pub(super) learned: Learned,
+    /// A name for the one that this machine is on now.
+    pub(super) network: fn() -> Option<String>,
+    /// Told whether the server answers.
+    pub(super) registered: watch::Sender<bool>,
     /// Rung when there is a new link to follow.
     pub(super) knocks: Arc<Notify>,
 }
@@ -98,10 +107,13 @@ struct Engine {
     sessions: BTreeMap<PeerId, Session>,
     numbers: SessionNumber,
     contacts: Contacts,
-    /// Members of rooms to whom this client keeps connected.
-    neighbours: BTreeSet<PeerId>,
+    rooms: Rooms,
     /// What the network was told.
     door: Door,
+    learned: Learned,
+    /// A name for the network that this machine is on now.
+    network: fn() -> Option<String>,
+    registered: watch::Sender<bool>,
     /// How often people were looked for.
     sought: usize,
     /// With whom the lobby or a code paired us last.
@@ -123,7 +135,7 @@ pub(super) async fn run(
     context: Context,
     mut net_events: mpsc::Receiver<net::Event>,
     live: watch::Sender<LivePeers>,
-    Begin { server, meet, door, knocks }: Begin,
+    Begin { server, meet, door, learned, network, registered, knocks }: Begin,
 ) {
     let (reports, mut report_queue) = mpsc::channel(QUEUE_LEN);
     let mut newest = context.store.newest();
@@ -135,8 +147,11 @@ pub(super) async fn run(
         sessions: BTreeMap::new(),
         numbers: 0,
         contacts: Contacts::default(),
-        neighbours: BTreeSet::new(),
+        rooms: Rooms::default(),
         door,
+        learned,
+        network,
+        registered,
         sought: 0,
         paired: None,
         told_full: false,
@@ -165,7 +180,8 @@ pub(super) async fn run(
                 engine.seek().await;
                 engine.note_all_seen().await;
             }
-            () = engine.gaps.due() => engine.tell_gaps().await,
+            () = engine.gaps.alarm.rung() => engine.tell_gaps().await,
+            () = engine.rooms.alarm.rung() => engine.settle_rooms(false).await,
             () = knocks.notified() => engine.look_for_inviters().await,
             Some((peer, number, report)) = report_queue.recv() => engine.handle_report(peer, number, report).await,
         }
@@ -185,7 +201,7 @@ impl Engine {
         self.tell_last_seen(&contacts).await;
         self.names = contacts.iter().map(|contact| (contact.peer, contact.name())).collect();
         self.contacts = Contacts::new(contacts.into_iter().map(|contact| contact.peer).collect());
-        self.neighbours = neighbours(&self.context.store).await?;
+        self.rooms = Rooms::of(&self.context.store).await?;
         self.watch().await;
         // What was kept back when the last run ended.
         self.gaps.note();
@@ -202,6 +218,7 @@ impl Engine {
     async fn handle_net(&mut self, event: net::Event) {
         match event {
             net::Event::ServerUp { key, route, observed } => {
+                self.registered.send_replace(true);
                 self.pin(key).await;
                 self.save_route(route).await;
                 self.emit(Event::ServerUp { key, route, observed }).await;
@@ -211,7 +228,12 @@ impl Engine {
                 self.save_route(route).await;
                 self.emit(Event::ServerRerouted(route)).await;
             }
+            net::Event::Holds(holds) => {
+                self.learned.set_holds(holds);
+                self.save_learned().await;
+            }
             net::Event::ServerDown { error, retry } => {
+                self.registered.send_replace(false);
                 self.live.send_modify(|live| live.values_mut().for_each(|peer| peer.online = false));
                 self.emit(Event::ServerDown { error, retry }).await;
             }
@@ -245,22 +267,15 @@ impl Engine {
                 self.emit(Event::Nearby { peer, is_here, is_new }).await;
             }
             net::Event::Presence { peer, online } => {
-                self.live.send_modify(|live| live.entry(peer).or_default().online = online);
-                self.emit(Event::Presence { peer, online }).await;
+                let set = |live: &mut LivePeers| {
+                    let live = live.entry(peer).or_default();
+                    std::mem::replace(&mut live.online, online) != online
+                };
+                if self.live.send_if_modified(set) {
+                    self.rooms.handle_presence(peer);
+                    self.emit(Event::Presence { peer, online }).await;
+                }
             }
-        }
-    }
-
-    /// Somebody has come to a room or gone.
-    async fn update_neighbours(&mut self) {
-        match neighbours(&self.context.store).await {
-            Ok(neighbours) if neighbours != self.neighbours => {
-                self.neighbours = neighbours;
-                self.watch().await;
-                self.seek().await;
-            }
-            Ok(_) => {}
-            Err(error) => self.emit(Event::Error { message: error.to_string() }).await,
         }
     }
 
@@ -273,8 +288,8 @@ impl Engine {
             Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,
         };
         let is_sought = |awaited: &Awaited| {
-            let is_near = awaited.is_direct || self.neighbours.contains(&awaited.peer);
-            is_near && self.door.may_talk(awaited.peer) && !self.sessions.contains_key(&awaited.peer)
+            let is_ours = awaited.is_direct || self.rooms.is_sought(awaited.peer);
+            is_ours && self.door.may_talk(awaited.peer) && !self.sessions.contains_key(&awaited.peer)
         };
         let away: Vec<_> = waiting.into_iter().filter(is_sought).collect();
         let first = self.sought * MAX_SOUGHT.1 % away.len().max(1);
@@ -302,12 +317,21 @@ impl Engine {
         }
     }
 
-    /// Remembers the way that works, to try it first the next time.
-    async fn save_route(&self, route: Route) {
-        let Some(target) = &self.server else { return };
-        if let Err(error) = self.context.store.set_setting(&route_setting(target), &route.to_string()).await {
-            self.emit(Event::Error { message: format!("the way to the server was not saved: {error}") })
-                .await;
+    /// Remembers the way that works, to try it first the next time on this network.
+    async fn save_route(&mut self, route: Route) {
+        if let Some(target) = &self.server
+            && self.learned.set_route((self.network)(), &target.address, &route.to_string())
+        {
+            self.save_learned().await;
+        }
+    }
+
+    async fn save_learned(&self) {
+        if let Err(error) = self.learned.save(&self.context.store).await {
+            self.emit(Event::Error {
+                message: format!("what was learned of this network was not saved: {error}"),
+            })
+            .await;
         }
     }
 
@@ -345,10 +369,10 @@ impl Engine {
         session.task.abort();
         let is_contact = self.contacts.contains(peer);
         self.live.send_modify(|live| {
-            if is_contact {
-                let entry = live.entry(peer).or_default();
-                *entry = Live { online: entry.online, trouble: Some(reason.clone()), ..Live::default() };
-            } else {
+            let entry = live.entry(peer).or_default();
+            let trouble = is_contact.then(|| reason.clone());
+            *entry = Live { online: entry.online, trouble, ..Live::default() };
+            if !is_contact && !entry.online {
                 live.remove(&peer);
             }
         });
@@ -356,6 +380,8 @@ impl Engine {
             self.names.remove(&peer);
         }
         if session.greeted {
+            // If it cannot be noted, the last one that was stands.
+            let _ = self.context.store.see(peer, (self.context.wall_clock)()).await;
             self.emit(Event::Disconnected { peer, reason }).await;
         }
     }
@@ -425,7 +451,7 @@ impl Engine {
     /// Whether `peer` is a member of a room, or something that the user wrote waits for it: then it is no stranger,
     /// whoever calls.
     async fn awaits(&self, peer: PeerId) -> Result<bool, StoreError> {
-        Ok(self.neighbours.contains(&peer) || self.context.store.awaits(peer).await?)
+        Ok(self.rooms.is_member(peer) || self.context.store.awaits(peer).await?)
     }
 
     /// Says once that strangers are no longer remembered.

@@ -127,7 +127,8 @@ pub(crate) async fn run(
         endpoint: endpoint.clone(),
         socket: Arc::clone(&socket),
         peers: Peers::default(),
-        watched: Vec::new(),
+        wanted: Vec::new(),
+        seen: Vec::new(),
         last_seen: LastSeen::new(now),
         door: config.door.clone(),
         told: Admit::default(),
@@ -230,7 +231,10 @@ struct Driver {
     lan: lan::Keeper,
     /// The user's STUN servers.
     stun: watch::Receiver<Vec<SocketAddr>>,
-    watched: Vec<PeerId>,
+    /// Who is connected to when they are online.
+    wanted: Vec<PeerId>,
+    /// Others whose coming and going is told.
+    seen: Vec<PeerId>,
     last_seen: LastSeen,
     door: Door,
     /// What the server was told of it.
@@ -340,6 +344,9 @@ impl Driver {
                 tcp.look();
             }
         }
+        if let Some(holds) = self.socket.with_mux(super::mux::Mux::take_holds) {
+            self.emit(Event::Holds(holds));
+        }
         if let Server::Waiting(at) = self.server
             && at <= now
         {
@@ -387,7 +394,7 @@ impl Driver {
 
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Watch(peers) => self.set_watched(now, peers),
+            Command::Watch { wanted, seen } => self.set_watched(now, wanted, seen),
             Command::Door(door) => self.set_door(now, door),
             Command::Lobby { waiting, except } => {
                 self.lobby = waiting.then_some(LobbyWish { except, paired: None });
@@ -422,10 +429,15 @@ impl Driver {
         }
     }
 
+    /// Who is shown that we are online, and the other way round.
+    fn watched(&self) -> impl Iterator<Item = PeerId> {
+        self.wanted.iter().chain(&self.seen).copied()
+    }
+
     fn send_watch(&self) {
         if let Server::Up(link) = &self.server {
             // More than the server takes: the ones that come first matter most.
-            let peers = self.watched.iter().take(control::MAX_WATCHED).copied().collect();
+            let peers = self.watched().take(control::MAX_WATCHED).collect();
             link.send(Watch { peers });
         }
     }

@@ -391,6 +391,7 @@ impl Mux {
             || !self.signals.is_empty()
             || !self.learned.is_empty()
             || self.callers.have_called()
+            || self.network.holds.have_news()
     }
 
     /// The next change of a path.

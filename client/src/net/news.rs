@@ -62,7 +62,11 @@ fn replaces(newer: &Event, older: &Event) -> bool {
 /// Whom an event is about; nobody if it is about the server.
 const fn subject(event: &Event) -> Option<PeerId> {
     match event {
-        Event::ServerUp { .. } | Event::ServerRerouted(_) | Event::ServerDown { .. } | Event::Code(_) => None,
+        Event::ServerUp { .. }
+        | Event::ServerRerouted(_)
+        | Event::ServerDown { .. }
+        | Event::Holds(_)
+        | Event::Code(_) => None,
         Event::Connected(link) => Some(link.peer),
         Event::Path(change) => Some(change.peer),
         Event::Closed { peer, .. }

@@ -161,6 +161,10 @@ impl Peer {
     /// The server says that the peer is or is not online. `standing`: as an answer to our own question, so that
     /// we are the one who came later.
     pub(crate) fn handle_presence(&mut self, now: Instant, online: Option<InstanceId>, standing: bool) {
+        let is_known = online.is_some() && self.online == online;
+        if is_known && (self.attempt.is_some() || self.redial_at.is_some()) {
+            return;
+        }
         self.online = online;
         self.failures = 0;
         let Some(instance) = online else {
@@ -275,7 +279,7 @@ impl Peer {
 
     /// Whether it is time to ask for another introduction; if so the next one is further away.
     pub(crate) fn take_reintroduction(&mut self, now: Instant) -> bool {
-        if self.current.is_none() || self.reintroduce_at.is_none_or(|at| at > now) {
+        if !self.wants_introductions() || self.reintroduce_at.is_none_or(|at| at > now) {
             return false;
         }
         self.last_reintroduced = Some(now);
@@ -287,6 +291,16 @@ impl Peer {
     /// It is about to connect.
     pub(crate) fn expect(&mut self, now: Instant) {
         self.expires_at = Some(now + EXPECT);
+    }
+
+    /// Whether it is being dialled.
+    pub(crate) fn is_dialled(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.side == Side::Dialer)
+    }
+
+    /// Whether a server's introduction is of use although it was introduced before.
+    pub(crate) fn wants_introductions(&self) -> bool {
+        self.current.is_some() || self.is_dialled()
     }
 
     /// Whether it is neither connected nor being connected nor to be connected.
@@ -372,9 +386,9 @@ impl Peers {
         self.0.extract_if(.., |_, peer| peer.is_forgotten(now)).collect()
     }
 
-    /// When a connected peer wants to be introduced again.
+    /// When a peer is to be introduced again.
     pub(crate) fn reintroduction(&self) -> Option<Instant> {
-        self.0.values().filter(|peer| peer.current.is_some()).filter_map(|peer| peer.reintroduce_at).min()
+        self.0.values().filter(|peer| peer.wants_introductions()).filter_map(|peer| peer.reintroduce_at).min()
     }
 
     pub(crate) fn timeout(&self) -> Option<Instant> {

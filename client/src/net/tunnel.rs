@@ -94,7 +94,7 @@ impl fmt::Display for Route {
 pub struct Tunnels {
     /// The HTTP proxy of this network.
     pub proxy: Option<Proxy>,
-    /// The route that worked last, as text: it is tried first, together with UDP.
+    /// The route that worked last on this network, as text: it is tried first, together with UDP. [`Config::routes`](super::Config) says it.
     pub last: Option<String>,
 }
 

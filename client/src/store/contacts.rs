@@ -243,6 +243,15 @@ impl Store {
         self.write(move |conn| set_pin(conn, &address, server)).await
     }
 
+    /// `peer` was there until `now_ms`; nothing happens if it is no contact.
+    ///
+    /// # Errors
+    /// See [`Store::meet`].
+    pub async fn see(&self, peer: PeerId, now_ms: u64) -> Result<(), StoreError> {
+        let update = "UPDATE contacts SET last_seen_ms = max(last_seen_ms, ?2) WHERE peer = ?1";
+        self.write(move |conn| run(conn, update, params![peer.as_bytes(), int(now_ms)]).map(drop)).await
+    }
+
     /// A setting.
     ///
     /// # Errors

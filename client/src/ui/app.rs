@@ -284,6 +284,7 @@ impl App {
                 let is_open = |person: &&crate::engine::Person| person.regard != Regard::Hidden;
                 let first = people.iter().find(is_open).map(|person| person.contact.peer);
                 self.show_roster(people).await?;
+                self.show_unread().await?;
                 if let Some(peer) = first {
                     self.turn(Some(Current { peer, is_chosen: false })).await?;
                 }

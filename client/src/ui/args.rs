@@ -70,7 +70,7 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   safety {peer, number, words, verified, verified_ms}                                    answers /verify
   verified {owner, sealed, messages, damaged, missing}                                   answers client verify
   blocked {messages}, in the place of messages that client history leaves out
-  status {peer, running, server, contacts, connected, unsent, visible}                   answers client status
+  status {peer, running, server, registered, contacts, connected, unsent, visible}       answers client status
   netcheck {server, network, stun, …}, see docs/commands.md                              answers client netcheck
 
 Exit codes:

@@ -16,7 +16,7 @@ use super::ping::{Pinged, Tally};
 use crate::engine::LinkNews;
 use crate::log::ConversationId;
 use crate::net::PathChange;
-use crate::store::{Gap, HistoryRow, Regard, State};
+use crate::store::{Gap, HistoryRow, MessageRow, Regard, State};
 pub(super) use event::{Event, Room};
 use event::{Neighbour, Path, Peer, Place, Way};
 use why::Why;
@@ -45,17 +45,7 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Error(message) | News::ServerTrouble(message) => one(Event::Error { message }),
         News::Connected { peer, name, words, .. } => one(Event::Connected { peer: *peer, name, words }),
         News::Path { change, .. } => one(path(change)),
-        News::Message { message, is_typed } => {
-            let mut lines = one(Event::Message(message.as_ref().into()));
-            if *is_typed {
-                // What was just committed is pending, however far it may have got by now.
-                let state = State::Pending.as_str();
-                for (peer, _) in &message.states {
-                    lines += &one(Event::State { id: message.id(), peer: *peer, state });
-                }
-            }
-            lines
-        }
+        News::Message { message, is_typed } => said(message, *is_typed, at),
         News::State { id, peer, state } => one(Event::State { id: *id, peer: *peer, state: state.as_str() }),
         News::Disconnected { peer, reason } => one(Event::Disconnected { peer: *peer, reason }),
         News::Peers { people, .. } => one(Event::Peers { people: people.iter().map(Peer::from).collect() }),
@@ -97,13 +87,27 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Manner(_)
         | News::Roster(_)
         | News::Rooms(_)
+        | News::Unread(_)
         | News::Turned { .. }
         | News::Page { .. }
-        | News::Qr { .. } => String::new(),
-        News::Waiting { .. } | News::Unconfirmed { .. } | News::Delivered { .. } | News::History { .. } => {
-            String::new()
+        | News::Qr { .. }
+        | News::Waiting { .. }
+        | News::Unconfirmed { .. }
+        | News::Delivered { .. }
+        | News::History { .. } => String::new(),
+    }
+}
+
+fn said(message: &MessageRow, is_typed: bool, at: u64) -> String {
+    let mut lines = write(Event::Message(message.into()), at);
+    if is_typed {
+        // What was just committed is pending, however far it may have got by now.
+        let state = State::Pending.as_str();
+        for (peer, _) in &message.states {
+            lines += &write(Event::State { id: message.id(), peer: *peer, state }, at);
         }
     }
+    lines
 }
 
 fn ping(peer: PeerId, Pinged { seq, reply }: &Pinged) -> Event<'_> {

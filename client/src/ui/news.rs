@@ -103,6 +103,8 @@ pub(super) enum News {
     Turned { conversation: Option<ConversationId> },
     /// The rooms, for a screen.
     Rooms(Vec<ConversationInfo>),
+    /// How many texts of each conversation were not read before this run, for a screen.
+    Unread(Vec<(ConversationId, usize)>),
     /// A part of a conversation that a screen has asked for.
     Page { conversation: ConversationId, rows: Vec<HistoryRow> },
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Silence that is dared before anything is known.
 pub const UNKNOWN: Duration = Duration::from_secs(15);
 /// Silence that is dared where the shortest that was tried was too long.
@@ -10,7 +12,7 @@ const LEAST: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// What is known of one network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hold {
     /// The longest silence after which a mapping was still there.
     survived: Option<Duration>,

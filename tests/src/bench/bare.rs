@@ -44,11 +44,13 @@ impl Bare {
             instance: InstanceId(rand::random()),
             server: Some(ServerTarget { address: server.0.to_string(), key: Some(server.1) }),
             tunnels: None,
+            routes: std::collections::BTreeMap::new(),
             links,
             bind_extra,
             surroundings: client::net::Surroundings::default(),
             tcp: TcpUse::Never,
             door: client::net::Door::default(),
+            holds: Vec::new(),
             seed,
         };
         let (net, events) = Net::start(config, &mut tasks)?;

@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
+use super::alarm::Alarm;
 use super::{Engine, Event};
 use crate::log::ConversationId;
-use crate::net::now;
 use crate::store::Gap;
 
 /// How long a gap lasts before it is told, and how often it is looked at from then on.
@@ -18,31 +16,20 @@ const LASTING: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     told: BTreeMap<ConversationId, Gap>,
-    look_at: Option<Instant>,
+    pub(super) alarm: Alarm,
 }
 
 impl Gaps {
     /// Something is kept back.
     pub(super) fn note(&mut self) {
-        self.look_at.get_or_insert_with(|| Instant::from_std(now()) + LASTING);
-    }
-
-    /// Ends when gaps are to be looked at.
-    pub(super) fn due(&self) -> impl Future<Output = ()> + use<> {
-        let look_at = self.look_at;
-        async move {
-            match look_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        }
+        self.alarm.set(LASTING);
     }
 }
 
 impl Engine {
     /// Tells which gaps are new, have changed, or are filled.
     pub(super) async fn tell_gaps(&mut self) {
-        self.gaps.look_at = None;
+        self.gaps.alarm.clear();
         let open = match self.context.store.gaps().await {
             Ok(open) => open,
             Err(error) => return self.emit(Event::Error { message: error.to_string() }).await,

@@ -20,7 +20,7 @@ impl Engine {
     pub(super) async fn seek_through_contacts(&mut self, peer: PeerId, is_wanted: bool) {
         let asked: Vec<_> =
             self.connected_contacts().into_iter().filter(|contact| *contact != peer).collect();
-        let is_known = self.contacts.contains(peer) || self.neighbours.contains(&peer);
+        let is_known = self.contacts.contains(peer) || self.rooms.is_member(peer);
         if asked.is_empty() || !is_known {
             if is_wanted {
                 let reason = "not connected to the server".to_owned();
@@ -75,7 +75,7 @@ impl Engine {
     /// A contact passes on that somebody looks for us. Only people who are known here get an answer.
     pub(super) async fn handle_sought(&mut self, between: PeerId, sought: Sought) {
         let Sought { session, peer, endpoints, key } = sought;
-        let is_known = self.contacts.contains(peer) || self.neighbours.contains(&peer);
+        let is_known = self.contacts.contains(peer) || self.rooms.is_member(peer);
         let us = self.context.store.me();
         let is_heeded =
             self.contacts.contains(between) && self.introductions.handle_sought(now(), us, between, peer);

@@ -40,7 +40,7 @@ impl Engine {
         let author = if message.own { self.context.name.clone() } else { self.name_of(message.author) };
         self.emit(Event::Message { message, author }).await;
         if is_event {
-            self.update_neighbours().await;
+            self.update_rooms().await;
             self.emit(Event::Changed { conversation, message: None }).await;
         }
         if is_invitation

@@ -1,7 +1,6 @@
 //! Who sees us and whom we see: what the user has decided, carried over to the network.
 
 use super::*;
-use crate::log::mesh;
 
 /// The longest wait for the end of a stance: clocks on walls are set, and machines sleep.
 const MAX_WAIT: Duration = Duration::from_secs(600);
@@ -40,51 +39,49 @@ impl Engine {
 
     /// Lets in whom the user wants to be found by.
     pub(super) async fn open_door(&mut self) {
-        let known = self.paired.into_iter().chain(self.neighbours.iter().copied());
-        let door = self.context.attitude.borrow().door(known.chain(self.contacts.to_vec()));
+        let known = known(&self.rooms, self.contacts.to_vec());
+        let door = self.context.attitude.borrow().door(self.paired.into_iter().chain(known));
         if door != self.door {
             self.door = door.clone();
             self.context.net.set_door(door).await;
         }
     }
 
-    /// Shows us to the members of our rooms and to our contacts, as far as the user wants that.
+    /// Shows us to the members of our rooms and to our contacts, as far as the user wants that, and connects to neighbours
+    /// and contacts.
     pub(super) async fn watch(&mut self) {
         self.open_door().await;
         let attitude = self.context.attitude.borrow().clone();
         let is_shown = |peer: &PeerId| attitude.shows_presence_to(*peer);
-        let members = self.neighbours.iter().copied().filter(is_shown).take(MAX_NEIGHBOURS);
-        let mut watched: Vec<_> = members.collect();
-        let contacts = self.contacts.to_vec().into_iter().filter(|peer| !self.neighbours.contains(peer));
-        watched.extend(contacts.filter(is_shown));
-        let unseen: Vec<_> =
+        // More than the server takes: those who come first matter most.
+        let watched = known(&self.rooms, self.contacts.to_vec()).filter(is_shown).take(MAX_WATCHED);
+        let is_wanted = |peer: &PeerId| !self.rooms.is_far(*peer);
+        let (wanted, seen): (Vec<_>, Vec<_>) = watched.partition(is_wanted);
+        let online: Vec<_> =
             self.live.borrow().iter().filter(|(_, live)| live.online).map(|(peer, _)| *peer).collect();
-        self.context.net.watch(watched.clone()).await;
+        let is_watched = |peer: &PeerId| wanted.contains(peer) || seen.contains(peer);
         // The server says nothing of those who are not watched any more.
-        for peer in unseen.into_iter().filter(|peer| !watched.contains(peer)) {
+        let unseen: Vec<_> = online.into_iter().filter(|peer| !is_watched(peer)).collect();
+        self.context.net.watch(wanted, seen).await;
+        for peer in unseen {
             self.live.send_modify(|live| live.entry(peer).or_default().online = false);
             self.emit(Event::Presence { peer, online: false }).await;
         }
     }
 }
 
-/// To whom our rooms want us to be connected.
-pub(super) async fn neighbours(store: &Store) -> Result<BTreeSet<PeerId>, StoreError> {
-    let me = store.me();
-    let mut neighbours = BTreeSet::new();
-    for room in store.conversations().await?.into_iter().filter(|c| c.room.is_some()) {
-        let members: Vec<_> = room.members.iter().map(|(peer, _)| *peer).collect();
-        if members.contains(&me) {
-            neighbours.extend(mesh::neighbours(room.id, me, &members));
-        }
-    }
-    Ok(neighbours)
+/// Whom this user knows, each once: neighbours, as many as leave room for others, then contacts, then other members of rooms.
+fn known(rooms: &Rooms, contacts: Vec<PeerId>) -> impl Iterator<Item = PeerId> {
+    let others = contacts.into_iter().filter(|peer| !rooms.is_near(*peer));
+    let in_order: Vec<_> = rooms.near().take(MAX_NEIGHBOURS).chain(others).chain(rooms.far()).collect();
+    let mut met = BTreeSet::new();
+    in_order.into_iter().filter(move |peer| met.insert(*peer))
 }
 
 /// What the network may do before anything has happened.
 pub(in crate::engine) async fn door(store: &Store, attitude: &Attitude) -> Result<Door, StoreError> {
-    let contacts = store.contacts().await?.into_iter().map(|contact| contact.peer);
-    Ok(attitude.door(neighbours(store).await?.into_iter().chain(contacts)))
+    let contacts = store.contacts().await?.into_iter().map(|contact| contact.peer).collect();
+    Ok(attitude.door(known(&Rooms::of(store).await?, contacts)))
 }
 
 /// Waits until some stance may have ended.

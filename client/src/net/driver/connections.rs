@@ -112,8 +112,7 @@ impl Driver {
             return incoming.ignore();
         }
         let Some(peer) = self.peers.entry(now, id) else { return incoming.ignore() };
-        let is_dialling = peer.attempt.as_ref().is_some_and(|attempt| attempt.side == Side::Dialer);
-        if is_dialling && peers::our_dial_stands(us, id) {
+        if peer.is_dialled() && peers::our_dial_stands(us, id) {
             return incoming.ignore();
         }
         let Some((_, generation)) = self.socket.with_mux(|mux| mux.handle_of(id)) else {
@@ -147,6 +146,9 @@ impl Driver {
                 self.lobby.take_if(|wish| wish.paired.is_some_and(|(paired, _)| paired == id));
                 self.come_back(id);
                 self.install_check_key(id, side, &connection);
+                if side == Side::Dialer {
+                    self.tasks.spawn(handshake::nudge(connection.clone()));
+                }
                 let rtt = connection.rtt();
                 let state = if early_arrived { Handshake::Complete } else { Handshake::EarlyRejected };
                 if is_current {
@@ -270,6 +272,8 @@ impl Driver {
             peer.handle_failure(now, current.side);
         }
         if peer.attempt.is_none() {
+            // The next connection may be with another run, and come about without the server.
+            peer.instance = None;
             end(&self.server, peer.take_sessions());
             self.socket.with_mux(|mux| mux.remove_peer(id));
         }

@@ -6,7 +6,7 @@ use common::code::{Failure, News};
 use common::traversal::prober::Place;
 
 use super::super::server::Errand;
-use super::super::tunnel::{Carrier, Route};
+use super::super::tunnel::{Carrier, Route, Tunnels};
 use super::*;
 
 impl Driver {
@@ -18,6 +18,7 @@ impl Driver {
         self.server = Server::Connecting;
         self.told = self.admit();
         let admit = self.told.clone();
+        let last = self.config.routes.get(&(self.config.surroundings.network)()).cloned();
         let register = Register { instance: self.config.instance, features: Vec::new(), admit };
         let connecting = server::connect(Errand {
             endpoint: self.endpoint.clone(),
@@ -25,7 +26,7 @@ impl Driver {
             identity: self.config.identity.clone(),
             target,
             register,
-            tunnels: self.config.tunnels.clone(),
+            tunnels: self.config.tunnels.clone().map(|tunnels| Tunnels { last, ..tunnels }),
             inbox: self.outboxes.server.clone(),
         });
         let results = self.outboxes.results.clone();
@@ -52,8 +53,8 @@ impl Driver {
         self.remember_route(link.route);
         self.observed.send_replace(link.welcome.observed);
         let event = Event::ServerUp { key: link.key, route: link.route, observed: link.welcome.observed };
-        // Those who are connected want a relay and fresh endpoints from this server too.
-        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.current.is_some()) {
+        // Those who are connected or dialled want a relay and fresh endpoints from this server too.
+        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.wants_introductions()) {
             peer.reintroduce_at = Some(now);
         }
         self.server = Server::Up(link);
@@ -72,11 +73,9 @@ impl Driver {
         self.emit(event);
     }
 
-    /// The way that works is tried first the next time.
+    /// The way that works is tried first the next time on this network.
     fn remember_route(&mut self, route: Route) {
-        if let Some(tunnels) = &mut self.config.tunnels {
-            tunnels.last = Some(route.to_string());
-        }
+        self.config.routes.insert((self.config.surroundings.network)(), route.to_string());
     }
 
     pub(super) fn handle_rerouted(&mut self, now: Instant, route: Route, address: Option<SocketAddr>) {
@@ -302,23 +301,34 @@ impl Driver {
     }
 
     fn handle_presence(&mut self, now: Instant, presence: &Presence) {
-        if !self.watched.contains(&presence.peer) {
+        let id = presence.peer;
+        let is_wanted = self.wanted.contains(&id);
+        if !is_wanted && !self.seen.contains(&id) {
             return;
         }
-        let Some(peer) = self.peers.entry(now, presence.peer) else { return };
-        peer.handle_presence(now, presence.online, presence.standing);
-        if presence.online.is_none()
-            && let Some(current) = &peer.current
-        {
-            if self.socket.with_mux(|mux| mux.is_relayed(presence.peer)) {
+        let peer = if is_wanted { self.peers.entry(now, id) } else { self.peers.get(id) };
+        if let Some(peer) = peer {
+            if is_wanted {
+                peer.handle_presence(now, presence.online, presence.standing);
+            } else {
+                peer.online = presence.online;
+            }
+            self.doubt_absent(now, id);
+        }
+        self.emit(Event::Presence { peer: id, online: presence.online.is_some() });
+    }
+
+    /// Somebody who is connected may not be online any more.
+    fn doubt_absent(&mut self, now: Instant, id: PeerId) {
+        let Some(peer) = self.peers.get(id).filter(|peer| peer.online.is_none()) else { return };
+        if let Some(current) = &peer.current {
+            if self.socket.with_mux(|mux| mux.is_relayed(id)) {
                 // The server is the only way to this peer, and it has gone from there.
                 current.connection.close(VarInt::from_u32(close::BYE), b"gone");
             } else {
                 // It may be gone from the direct path too.
-                self.socket.with_mux(|mux| mux.doubt(now, presence.peer));
+                self.socket.with_mux(|mux| mux.doubt(now, id));
             }
         }
-        let online = presence.online.is_some();
-        self.emit(Event::Presence { peer: presence.peer, online });
     }
 }

@@ -56,15 +56,15 @@ impl Driver {
     }
 
     /// Those who are not watched any more are taken for offline: the server tells nothing of them.
-    pub(super) fn set_watched(&mut self, now: Instant, watched: Vec<PeerId>) {
-        self.watched = watched;
+    pub(super) fn set_watched(&mut self, now: Instant, wanted: Vec<PeerId>, seen: Vec<PeerId>) {
+        (self.wanted, self.seen) = (wanted, seen);
         for (id, peer) in self.peers.iter_mut() {
-            if !self.watched.contains(&id) {
+            if !self.wanted.contains(&id) && !self.seen.contains(&id) {
                 peer.online = None;
             }
         }
         self.send_watch();
         self.admit_callers();
-        self.approach_watched(now);
+        self.approach_wanted(now);
     }
 }

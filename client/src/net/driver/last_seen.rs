@@ -13,15 +13,15 @@ impl Driver {
 
     /// When somebody is to be looked for.
     pub(super) fn last_seen_timeout(&self) -> Option<Instant> {
-        self.last_seen.poll_timeout(|id| self.watched.contains(&id), |id| self.may_ask(id))
+        self.last_seen.poll_timeout(|id| self.wanted.contains(&id), |id| self.may_ask(id))
     }
 
     /// Looks for contacts whose turn it is.
     pub(super) fn look_where_last_seen(&mut self, now: Instant) {
         let part = self.rng.random_range(0.5..=1.0);
-        let Self { last_seen, watched, door, peers, .. } = self;
+        let Self { last_seen, wanted, door, peers, .. } = self;
         let may_ask = |id| door.may_talk(id) && peers.is_unconnected(id);
-        for (id, endpoints) in last_seen.take_due(now, part, |id| watched.contains(&id), may_ask) {
+        for (id, endpoints) in last_seen.take_due(now, part, |id| wanted.contains(&id), may_ask) {
             self.recall(now, id);
             self.socket.with_mux(|mux| mux.add_candidates(now, id, &endpoints));
             self.follow_recalled(now, id);
@@ -43,8 +43,7 @@ impl Driver {
     /// Contacts may call to whom this client shows itself, and nobody else.
     pub(super) fn admit_callers(&mut self) {
         let is_admitted = |id: &PeerId| self.door.may_talk(*id) && !self.last_seen.has_left(*id);
-        let callers: Vec<_> =
-            self.watched.iter().copied().filter(is_admitted).take(control::MAX_WATCHED).collect();
+        let callers: Vec<_> = self.watched().filter(is_admitted).take(control::MAX_WATCHED).collect();
         let door = &self.door;
         self.last_seen.retain(|id| callers.contains(&id), |id| !door.shut_to.contains(&id));
         let key = |id| Some((id, self.last_seen.key(&self.config.identity, id)?));
@@ -110,6 +109,7 @@ impl Driver {
     fn believe_call(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.get(id).filter(|peer| peer.online.is_none()) else { return };
         let Some(old) = peer.current.take() else { return };
+        peer.instance = None;
         old.connection.close(VarInt::from_u32(close::REPLACED), b"it has started anew");
         let seed = self.rng.random();
         self.socket.with_mux(|mux| mux.forget_paths(id, seed));

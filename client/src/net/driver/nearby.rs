@@ -49,15 +49,15 @@ impl Driver {
     }
 
     /// Contacts were named: those who are near are connected.
-    pub(super) fn approach_watched(&mut self, now: Instant) {
-        for id in self.watched.clone() {
+    pub(super) fn approach_wanted(&mut self, now: Instant) {
+        for id in self.wanted.clone() {
             self.approach(now, id);
         }
     }
 
     /// Looks for a path to `id` if it is near and wanted, and connects if that is not so yet: the smaller key dials first.
     fn approach(&mut self, now: Instant, id: PeerId) {
-        if !self.watched.contains(&id) {
+        if !self.wanted.contains(&id) {
             return;
         }
         let is_first = peers::our_dial_stands(self.config.identity.peer_id(), id);

@@ -54,6 +54,8 @@ impl App {
             Event::Nearby { peer, is_here, is_new } => {
                 self.say(News::Neighbour { peer, is_here, is_new }).await?;
             }
+            // Members of a room who were never met: the list of members shows them.
+            Event::Presence { peer, .. } if !self.names.knows(peer) => {}
             Event::Presence { peer, online } => {
                 let state = if online { "online" } else { "offline" };
                 self.say(News::Detail(format!("{} is {state}", self.names.shown(peer)))).await?;
@@ -140,6 +142,7 @@ impl App {
             Some(current) if current.peer == peer => self.update_prompt(),
             // The user of a screen sees who came, and goes there when they like.
             Some(_) if self.front.is_screen() => {}
+            None if self.room.is_some() => {}
             Some(current) if current.is_chosen || self.connected.contains(&current.peer) => {}
             before => {
                 self.turn(Some(Current { peer, is_chosen: false })).await?;

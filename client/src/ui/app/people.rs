@@ -31,6 +31,7 @@ impl App {
     /// The user has decided something, here or on the command line.
     pub(super) async fn handle_chosen(&mut self, choice: Choice) -> Result<(), Closed> {
         if let Choice::Block { peer, is_on: true } = choice
+            && self.room.is_none()
             && self.current.is_some_and(|current| current.peer == peer && !current.is_chosen)
         {
             self.turn(None).await?;

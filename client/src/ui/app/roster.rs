@@ -50,6 +50,20 @@ impl App {
         }
     }
 
+    /// What had come before this run and was not read.
+    pub(super) async fn show_unread(&self) -> Result<(), Closed> {
+        if !self.front.is_screen() {
+            return Ok(());
+        }
+        match self.engine.conversations().await {
+            Ok(all) => {
+                let unread = all.into_iter().filter(|info| info.unread > 0);
+                self.say(News::Unread(unread.map(|info| (info.id, info.unread)).collect())).await
+            }
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
     pub(super) async fn refresh_roster(&mut self, now: Instant) -> Result<(), Closed> {
         if self.roster_at.is_none_or(|at| at > now) {
             return Ok(());

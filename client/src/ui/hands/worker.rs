@@ -172,8 +172,15 @@ impl Worker {
         };
         let connected = people.iter().filter(|person| person.connected.is_some()).count();
         let me = self.store().me();
-        let running =
-            server.map_or_else(|| "no client runs".to_owned(), |server| format!("running, server {server}"));
+        let registered = match self {
+            Self::Running { engine, .. } => engine.is_registered(),
+            Self::Alone { .. } => false,
+        };
+        let running = match server {
+            None => "no client runs".to_owned(),
+            Some(server) if registered => format!("running, server {server}"),
+            Some(server) => format!("running, server {server} does not answer"),
+        };
         let visible = Visibility::of(self.store()).await.map_err(failed)? == Visibility::Visible;
         let hidden = if visible { "" } else { "\ninvisible" };
         let text = format!(
@@ -184,6 +191,7 @@ impl Worker {
             peer: me,
             running: server.is_some(),
             server,
+            registered,
             contacts: people.len(),
             connected,
             unsent,

@@ -176,6 +176,8 @@ pub(in crate::ui) enum Event<'a> {
         running: bool,
         /// Its server.
         server: Option<&'a str>,
+        /// Whether that answers.
+        registered: bool,
         /// People who are known.
         contacts: usize,
         /// Those of them who are connected.

@@ -31,6 +31,8 @@ pub(super) struct Buffer {
     /// The first message that came while nobody looked.
     first_unread: Option<DisplayOrder>,
     pub(super) unread: usize,
+    /// Of those, how many had come before this run: where they begin is known once they are loaded.
+    owed: usize,
     /// Some of the unread ones name this user.
     pub(super) is_mentioned: bool,
     /// Nothing older is stored.
@@ -162,6 +164,12 @@ impl Buffer {
         self.is_mentioned |= is_mention;
     }
 
+    /// So many were not read before this run.
+    pub(super) const fn owe(&mut self, count: usize) {
+        self.owed = count;
+        self.unread += count;
+    }
+
     /// Everything is seen; the line above what was new stays until [`Buffer::forget_unread_if_seen`].
     pub(super) const fn see(&mut self) {
         self.unread = 0;
@@ -187,6 +195,11 @@ impl Buffer {
     pub(super) fn add_page(&mut self, rows: Vec<Row>, is_first: bool) {
         self.is_loading = false;
         self.is_whole |= is_first;
+        let owed = std::mem::take(&mut self.owed);
+        if let Some(last) = owed.checked_sub(1) {
+            let others: Vec<_> = rows.iter().rev().filter(|row| !row.is_own).map(|row| row.order).collect();
+            self.first_unread = others.get(last).or(others.last()).copied();
+        }
         if self.rows().next().is_none() {
             let page = rows.into_iter().map(|row| Item::Message(Box::new(row)));
             self.items.splice(0..0, page);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::layout::{Position, Rect};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -147,8 +148,9 @@ impl Driver {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()?;
         let size = self.terminal.size()?;
+        // `Terminal::clear` would ask the terminal where the cursor is, and the answer would be taken for keys.
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))?;
         self.state.handle_event(Event::Resize(size.width, size.height), unix_ms());
         self.is_stale = true;
         Ok(())

@@ -34,6 +34,11 @@ impl State {
             News::Roster(people) => self.handle_roster(&people),
             News::Turned { conversation } => self.open(conversation),
             News::Rooms(rooms) => self.handle_rooms(&rooms),
+            News::Unread(unread) => {
+                for (id, count) in unread {
+                    self.panes.get_mut(id).owe(count);
+                }
+            }
             News::Message { message, is_typed } => self.handle_message(&message, is_typed, now_ms),
             News::State { id, peer, state } => {
                 self.panes.all_mut().for_each(|buffer| buffer.mark(id, peer, bind::mark(state)));

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::list::sign;
-use crate::ui::tui::model::Presence;
+use crate::ui::tui::model::{Entry, Presence};
 use crate::ui::tui::state::{Mode, ServerState, State};
 use crate::ui::tui::text;
 
@@ -72,7 +72,8 @@ fn writers(state: &State) -> String {
 
 /// How many are connected.
 fn connected(state: &State) -> String {
-    let there = state.entries.iter().filter(|entry| entry.presence() == Presence::Connected).count();
+    let is_there = |entry: &&Entry| entry.peer.is_some() && entry.presence() == Presence::Connected;
+    let there = state.entries.iter().filter(is_there).count();
     match there {
         0 => " nobody is connected".to_owned(),
         count => format!(" {count} connected"),
