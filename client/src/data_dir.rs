@@ -121,12 +121,15 @@ impl DataDir {
     /// Claims the directory for this process.
     ///
     /// # Errors
-    /// [`DataDirError::Locked`] if another client has it.
+    /// [`DataDirError::Locked`] if another client has it, [`DataDirError::NoIdentity`] if there is no such directory.
     pub fn lock(&self) -> Result<DirLock, DataDirError> {
         let path = self.path.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = private(&mut options).open(&path).map_err(io_error(&path))?;
+        let mut file = private(&mut options).open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => DataDirError::NoIdentity(self.path.clone()),
+            _ => io_error(&path)(error),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

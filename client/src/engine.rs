@@ -43,7 +43,7 @@ use settings::SettingError;
 
 pub use attitude::Attitude;
 pub use choice::{Choice, Visibility};
-pub use conversations::{ConversationInfo, Draft, Kind, Member};
+pub use conversations::{ConversationInfo, Draft, Kind, Member, check_text};
 use echo::Wish;
 pub use echo::{PingError, Pong};
 pub use event::{Event, LinkNews};
@@ -296,8 +296,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; nothing was written then.
     pub async fn send(&self, peer: PeerId, text: &str) -> Result<MessageRow, EngineError> {
-        conversations::check(text)?;
-        self.compose(self.direct(peer), &[peer], Content::text(text)).await
+        check_text(text)?;
+        self.write_to(peer, Content::text(text)).await
+    }
+
+    /// Writes to `peer`, be it for the first time.
+    ///
+    /// # Errors
+    /// See [`Engine::send`].
+    pub async fn write_to(&self, peer: PeerId, content: Content) -> Result<MessageRow, EngineError> {
+        self.compose(self.direct(peer), &[peer], content).await
     }
 
     /// Everybody who was met, those met last first.
@@ -437,15 +445,6 @@ impl Engine {
         self.tasks.lock().await.shutdown().await;
         self.store.close().await;
     }
-}
-
-/// A text as the content of a message.
-///
-/// # Errors
-/// [`EngineError::Empty`] and [`EngineError::TooLong`].
-pub fn text_content(text: &str) -> Result<Content, EngineError> {
-    conversations::check(text)?;
-    Ok(Content::text(text))
 }
 
 /// The server with the key that was seen there before, unless the user named one.

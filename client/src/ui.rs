@@ -27,6 +27,7 @@ mod search;
 mod show;
 mod signals;
 mod start;
+mod talking;
 mod terminal;
 mod time;
 mod tui;

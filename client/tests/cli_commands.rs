@@ -6,7 +6,9 @@
 #[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::{Setup, command, run};
@@ -98,8 +100,10 @@ fn people_are_blocked_and_muted_and_one_is_invisible() {
     assert!(good(&dir, &["set", "bell", "off"]).contains("bell is off"));
     let settings = events(&good(&dir, &["set", "bell", "--json"]));
     assert_eq!(settings[0]["settings"][0]["value"], "off");
-    for wrong in [["set", "bell", "loud"], ["set", "colour", "on"], ["mute", "nobody", "2h"]] {
-        assert_eq!(run(command(&dir).args(wrong)).0, Some(5), "{wrong:?}");
+    for (wrong, exit) in
+        [(["set", "bell", "loud"], 2), (["set", "colour", "on"], 2), (["mute", "nobody", "2h"], 5)]
+    {
+        assert_eq!(run(command(&dir).args(wrong)).0, Some(exit), "{wrong:?}");
     }
     assert!(good(&dir, &["invisible"]).starts_with("* you are invisible to all"));
     assert_eq!(events(&good(&dir, &["status", "--json"]))[0]["visible"], false);
@@ -110,6 +114,82 @@ fn people_are_blocked_and_muted_and_one_is_invisible() {
     assert_eq!(bob.wait(|event| event["text"] == "kept")["event"], "message");
     alice.terminate();
     bob.terminate();
+}
+
+/// Rooms, and messages that are there: what is done in a chat can be done from the command line, beside a client and alone.
+#[test]
+fn conversations_are_led_from_the_command_line() {
+    let setup = Setup::new();
+    let [(alice, alice_key), (mut bob, bob_key)] = setup.pair();
+    let (dir, there) = (setup.dir("alice"), setup.dir("bob"));
+    let said = |args: &[&str]| events(&good(&dir, &[args, &["--json"]].concat())).remove(0);
+    let fails = |args: &[&str]| run(command(&dir).args(args)).0.unwrap();
+
+    let first = said(&["send", "bob", "first"]);
+    assert_eq!(bob.event("message")["id"], first["id"]);
+    let answer = events(&good(&there, &["reply", "alice", "1", "and", "second", "--json"])).remove(0);
+    assert_eq!((&answer["event"], &answer["reply_to"]), (&"message".into(), &first["id"]));
+    let start = &first["id"].as_str().unwrap()[..9];
+    assert_eq!(said(&["edit", "bob", start, "1st"])["text"], "1st");
+    bob.wait(|event| event["event"] == "changed" && event["text"] == "1st");
+    said(&["react", "bob", start, "+1"]);
+    bob.wait(|event| event["event"] == "changed" && event["reactions"]["+1"][0] == alice_key);
+    assert_eq!(fails(&["edit", "bob", answer["id"].as_str().unwrap(), "mine?"]), 1);
+    assert_eq!(fails(&["delete", "bob", "99"]), 5);
+    assert_eq!(fails(&["delete", "bob", ""]), 5);
+    assert_eq!(said(&["delete", "bob", start])["deleted"], true);
+    bob.wait(|event| event["event"] == "changed" && event["deleted"] == true);
+
+    let room = said(&["room", "Tea time"]);
+    assert_eq!((&room["event"], &room["name"]), (&"created".into(), &"Tea time".into()));
+    assert_eq!(fails(&["topic", "coffee"]), 5);
+    good(&dir, &["topic", "tea", "Darjeeling"]);
+    assert_eq!(good(&dir, &["topic", "#tea"]), "topic: Darjeeling\n");
+    good(&dir, &["invite", "tea", "bob"]);
+    bob.event("invited");
+    good(&there, &["join", "tea"]);
+    let club = |members: &Value| -> BTreeMap<String, String> {
+        let members = members["members"].as_array().unwrap();
+        members.iter().map(|it| (it["peer"].to_string(), it["standing"].to_string())).collect()
+    };
+    let expected = [(alice_key, "\"owner\""), (bob_key, "\"member\"")];
+    let expected = expected.map(|(peer, standing)| (peer.to_string(), standing.to_owned())).into();
+    let is_known = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        club(&said(&["members", "tea"])) == expected
+    });
+    assert!(is_known, "{expected:?}");
+    assert_eq!(said(&["unsent"])["messages"], Value::Array(Vec::new()));
+
+    bob.terminate();
+    alice.terminate();
+    let alone = said(&["send", "#tea", "later"]);
+    assert_eq!(said(&["unsent"])["messages"][0]["id"], alone["id"]);
+    assert_eq!((&said(&["cancel"])["event"], fails(&["cancel"])), (&"cancelled".into(), 5));
+    assert_eq!(good(&dir, &["unsent"]), "all that you wrote is delivered\n");
+    good(&dir, &["remove", "tea", "bob"]);
+    assert_eq!(club(&said(&["members", "tea"])).len(), 1);
+    good(&there, &["leave", "tea"]);
+    assert_eq!(run(command(&there).args(["leave", "tea"])).0, Some(1), "one leaves once");
+}
+
+/// A name that was said once is the one that others see from then on.
+#[test]
+fn the_own_name_is_kept() {
+    let setup = Setup::new();
+    let name = |more: &[&str]| {
+        let server = setup.server();
+        let mut client = support::Client::start(
+            command(&setup.dir("a")).args(["--json", "--server", &server]).args(more).env("USER", "login"),
+        );
+        let welcome = client.event("info")["message"].as_str().unwrap().to_owned();
+        client.event("ready");
+        client.terminate();
+        welcome.split(',').next().unwrap().to_owned()
+    };
+    assert_eq!(name(&[]), "you are login");
+    assert_eq!(name(&["--name", "Ann"]), "you are Ann");
+    assert_eq!(name(&[]), "you are Ann");
 }
 
 #[test]
@@ -133,7 +213,7 @@ fn what_cannot_be_done_is_said_with_its_exit_code() {
     alice.terminate();
     let nowhere = setup.dir("nobody");
     let (code, _, errors) = run(command(&nowhere).args(["send", "bob", "x"]));
-    assert!(code == Some(1) && !nowhere.exists(), "{errors}");
+    assert!(code == Some(1) && !nowhere.exists() && errors.contains("no identity"), "{errors}");
 }
 
 /// A client that has said a few things to somebody; it has ended.

@@ -173,7 +173,7 @@ impl Engine {
         conversation: ConversationId,
         mut draft: Draft,
     ) -> Result<MessageRow, EngineError> {
-        check(&draft.text)?;
+        check_text(&draft.text)?;
         draft.mentions.sort_unstable();
         draft.mentions.dedup();
         self.write(conversation, Content::Text(draft)).await
@@ -189,7 +189,7 @@ impl Engine {
         target: MessageId,
         text: &str,
     ) -> Result<MessageRow, EngineError> {
-        check(text)?;
+        check_text(text)?;
         self.own(target).await?;
         self.write(conversation, Content::Edit { target, text: text.to_owned() }).await
     }
@@ -347,29 +347,15 @@ impl Engine {
         Ok(self.store.cancel(id).await?)
     }
 
-    /// The message whose id begins with `text`, among the last `among` of a conversation.
-    ///
-    /// # Errors
-    /// See [`Engine::conversations`].
-    pub async fn find_message(
-        &self,
-        conversation: ConversationId,
-        text: &str,
-        among: usize,
-    ) -> Result<Option<MessageRow>, EngineError> {
-        let rows = self.history(conversation, None, among).await?;
-        Ok(rows.into_iter().rev().find_map(|row| match row {
-            HistoryRow::Message(message) if message.id().to_string().starts_with(text) => Some(*message),
-            _ => None,
-        }))
-    }
-
     async fn own(&self, target: MessageId) -> Result<(), EngineError> {
         if self.store.is_own_text(target).await? { Ok(()) } else { Err(EngineError::NotYours) }
     }
 
     /// Writes to everybody in a conversation, and looks for those who are not there.
-    pub(super) async fn write(
+    ///
+    /// # Errors
+    /// See [`Engine::post`].
+    pub async fn write(
         &self,
         conversation: ConversationId,
         content: Content,
@@ -401,7 +387,11 @@ impl Engine {
 /// People who are looked for when something is written.
 const MAX_SOUGHT_AT_ONCE: usize = crate::log::mesh::FULL;
 
-pub(super) fn check(text: &str) -> Result<(), EngineError> {
+/// Whether a message may have `text`.
+///
+/// # Errors
+/// [`EngineError::Empty`] and [`EngineError::TooLong`].
+pub fn check_text(text: &str) -> Result<(), EngineError> {
     if text.is_empty() {
         return Err(EngineError::Empty);
     }

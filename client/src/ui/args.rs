@@ -2,6 +2,7 @@
 
 mod commands;
 mod people;
+mod talking;
 
 use std::path::PathBuf;
 
@@ -103,7 +104,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "HOBNOB_DATA_DIR", hide_env_values = true, global = true)]
     pub(super) data_dir: Option<PathBuf>,
 
-    /// The name that others see [default: the login name]
+    /// The name that others see; it is kept [default: the last one, or the login name]
     #[arg(long, env = "HOBNOB_NAME", hide_env_values = true)]
     name: Option<String>,
 
@@ -167,17 +168,20 @@ impl Args {
         }
     }
 
-    /// The name that others see.
-    pub(super) fn name(&self) -> String {
+    /// The name that others see, if it is said here.
+    pub(super) fn said_name(&self) -> Option<String> {
+        self.name.as_deref().map(clean_name).filter(|name| !name.is_empty())
+    }
+
+    /// The name that others see if nobody has said any.
+    pub(super) fn login_name() -> String {
         let login =
             ["USER", "LOGNAME", "USERNAME", "HOSTNAME"].into_iter().map(|key| std::env::var(key).ok());
         let host = || std::fs::read_to_string("/etc/hostname").ok();
-        let clean = |name: String| common::text::one_line(&name, common::text::MAX_NAME);
-        std::iter::once(self.name.clone())
-            .chain(login)
+        login
             .chain(std::iter::once_with(host))
             .flatten()
-            .map(clean)
+            .map(|name| clean_name(&name))
             .find(|name| !name.is_empty())
             .unwrap_or_else(|| NAMELESS.to_owned())
     }
@@ -212,6 +216,10 @@ fn parse_log(text: &str) -> Result<Targets, String> {
     // A word alone would be taken for a part of the program to log everything of.
     let is_list = text.split(',').all(|part| part.contains('='));
     text.parse().ok().filter(|_| is_list).ok_or_else(|| wrong.to_owned())
+}
+
+fn clean_name(name: &str) -> String {
+    common::text::one_line(name, common::text::MAX_NAME)
 }
 
 #[cfg(test)]

@@ -24,11 +24,11 @@ use super::args::{Args, Subcommand};
 use super::hands::{Hand, Reply, Request};
 use super::meeting::Wish as Meeting;
 use super::names::Names;
+use super::talking::Wish as Talking;
 use super::wish::Wish;
 use super::{Exit, Fatal};
 use crate::data_dir::DataDir;
-use crate::log::ConversationId;
-use crate::store::{Conversation, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 pub(super) use meeting::join;
 
@@ -51,6 +51,19 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             Subcommand::Man(options) => docs::man(options),
             Subcommand::Contacts => ask(&dir, Request::Contacts, is_json).await,
             Subcommand::Rooms => rooms::print(is_json, &dir).await,
+            Subcommand::Room(options) => talk(&dir, options.into(), is_json).await,
+            Subcommand::Members(room) => {
+                talk(&dir, room.wish(|room| Talking::Members { room }), is_json).await
+            }
+            Subcommand::Topic(options) => talk(&dir, options.into(), is_json).await,
+            Subcommand::Remove(options) => talk(&dir, options.into(), is_json).await,
+            Subcommand::Leave(room) => talk(&dir, room.wish(|room| Talking::Leave { room }), is_json).await,
+            Subcommand::Reply(options) => talk(&dir, options.reply(), is_json).await,
+            Subcommand::Edit(options) => talk(&dir, options.edit(), is_json).await,
+            Subcommand::Delete(options) => talk(&dir, options.into(), is_json).await,
+            Subcommand::React(options) => talk(&dir, options.into(), is_json).await,
+            Subcommand::Unsent => talk(&dir, Talking::Unsent, is_json).await,
+            Subcommand::Cancel(options) => talk(&dir, options.into(), is_json).await,
             Subcommand::Rename(options) => {
                 let request = Request::Rename { peer: options.peer.clone(), name: options.name.clone() };
                 ask(&dir, request, is_json).await
@@ -89,6 +102,11 @@ async fn wish(dir: &DataDir, wish: Wish, is_json: bool) -> Result<Exit, Fatal> {
     ask(dir, Request::Wish { wish }, is_json).await
 }
 
+/// The same with what is done in a conversation.
+async fn talk(dir: &DataDir, wish: Talking, is_json: bool) -> Result<Exit, Fatal> {
+    ask(dir, Request::Talking(wish), is_json).await
+}
+
 /// Has a request carried out and prints what came of it.
 async fn ask(dir: &DataDir, request: Request, is_json: bool) -> Result<Exit, Fatal> {
     let reply = obtain(dir, request).await?;
@@ -120,28 +138,6 @@ async fn whom(dir: &DataDir, text: &str) -> Result<(Names, PeerId), Fatal> {
 /// Prints whole lines; false once nobody reads any more.
 fn print(lines: impl AsRef<str>) -> bool {
     io::stdout().lock().write_all(lines.as_ref().as_bytes()).is_ok()
-}
-
-/// The conversation that `text` means: its id, a room, or with whom it is.
-fn conversation(
-    text: &str,
-    conversations: &[Conversation],
-    names: &Names,
-    me: PeerId,
-) -> Result<ConversationId, Fatal> {
-    if let Ok(id) = text.parse::<ConversationId>() {
-        return Ok(id);
-    }
-    if let Ok(room) = crate::ui::rooms::find(text, conversations) {
-        return Ok(room);
-    }
-    let peer =
-        text.parse().or_else(|_| names.find(text)).map_err(|error| Fatal::with(Exit::Unclear)(&error))?;
-    let direct = ConversationId::direct(me, peer);
-    let known = conversations.iter().any(|conversation| conversation.id == direct);
-    known.then_some(direct).ok_or_else(|| {
-        Fatal::with(Exit::Unclear)(&format!("nothing was said with {} yet", names.shown(peer)))
-    })
 }
 
 /// Opens the database for reading, beside a client that may run.

@@ -13,6 +13,7 @@ use super::commands;
 use super::meeting;
 use super::news::News;
 use super::ping::{Pinged, Tally};
+use super::talking;
 use crate::engine::LinkNews;
 use crate::log::ConversationId;
 use crate::net::PathChange;
@@ -72,6 +73,7 @@ pub(super) fn line(news: &News, at: u64) -> String {
         News::Pinged { peer, pinged } => one(ping(*peer, pinged)),
         News::Pings { peer, tally } => one(pings(*peer, tally)),
         News::Meeting(outcome) => one(Event::Meeting(meeting::event(outcome))),
+        News::Talking(outcome) => one(Event::Talking(talking::event(outcome))),
         News::Link(news) => one(link(news)),
         News::Impostor { peer, name, known } => one(Event::Impostor { peer: *peer, name, known: *known }),
         News::Help => one(Event::Info { message: &commands::help().join("\n") }),

@@ -27,10 +27,6 @@ pub(super) enum Wish {
     Revoke { id: String },
     /// Follows a link.
     Follow { link: String },
-    /// Invites somebody who is known into a room.
-    Invite { room: String, peer: String },
-    /// Takes the invitation to a room.
-    Accept { room: String },
     /// Whose a name is on the server, and what listed names begin so; `anew` if the user knows that its key has changed.
     FindName { name: String, anew: bool },
     /// This user's names on the server.
@@ -68,7 +64,7 @@ pub(super) enum Outcome {
     Revoked { id: String },
     /// It is being followed.
     Following { link: Link },
-    /// Somebody was invited, or an invitation was taken.
+    /// Something was given back.
     Done(String),
     /// Names on the server; `asked` is what was looked for, and nothing for this user's own.
     Names { asked: Option<String>, names: Vec<FoundName> },

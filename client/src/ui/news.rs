@@ -89,6 +89,8 @@ pub(super) enum News {
     Invited { conversation: ConversationId, name: String, by: PeerId },
     /// What came of a wish to find or know people.
     Meeting(Outcome),
+    /// What came of a wish about rooms, or about messages that wait.
+    Talking(crate::ui::talking::Outcome),
     /// What became of a link.
     Link(LinkNews),
     /// Somebody goes by the name of a contact whose key was compared, but has another key.

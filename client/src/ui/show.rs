@@ -12,6 +12,7 @@ use super::names::Names;
 use super::news::{News, path_text, rtt_text, via_word};
 use super::qr::{self, Ink};
 use super::search::Found;
+use super::talking;
 use super::time::iso;
 use crate::engine::{LinkNews, Person};
 use crate::net::{Carrier, PathChange, Via, unix_ms};
@@ -92,11 +93,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::Message { is_typed: true, .. } => None,
         News::Message { message, is_typed: false } => Some(said(message, names, colour)),
         News::Waiting { peer, count } => Some(colour.dim(&waiting(&names.shown(*peer), *count))),
-        News::Unconfirmed { peer, count } => Some(colour.dim(&format!(
-            "(pending: {} to {} not confirmed; sent again when you are both here)",
-            messages(*count),
-            names.shown(*peer)
-        ))),
+        News::Unconfirmed { peer, count } => Some(colour.dim(&unconfirmed(&names.shown(*peer), *count))),
         News::Delivered { peer, count } => Some(colour.dim(&delivered(&names.shown(*peer), *count))),
         News::Disconnected { peer, reason } => {
             note(format!("disconnected from {}: {}", names.shown(*peer), text::one_line(reason, MAX_REASON)))
@@ -124,6 +121,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
             colour.name(&text::one_line(name, MAX_REASON))
         )),
         News::Meeting(outcome) => note(meeting::lines(outcome, names, unix_ms())),
+        News::Talking(outcome) => note(talking::lines(outcome, names)),
         News::Link(news) => Some(link(news, names, colour)),
         News::Impostor { peer, name, known } => Some(colour.bad(&impostor(*peer, name, *known))),
         News::Qr { text, columns, .. } => note(code(text, *columns, colour)),
@@ -180,6 +178,10 @@ fn waiting(name: &str, count: usize) -> String {
         1 => format!("(pending: {name} is offline; sent when you are both here)"),
         _ => format!("({count} pending: {name} is offline; sent when you are both here)"),
     }
+}
+
+fn unconfirmed(name: &str, count: usize) -> String {
+    format!("(pending: {} to {name} not confirmed; sent again when you are both here)", messages(count))
 }
 
 fn delivered(name: &str, count: usize) -> String {

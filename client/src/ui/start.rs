@@ -26,6 +26,9 @@ use crate::engine::{Choice, Config, Engine, EngineError, Link, LinkError, Visibi
 use crate::net::{self, ServerTarget, Surroundings, TcpUse, links};
 use crate::store::{Options, Store, StoreError};
 
+/// The setting that holds the name that others see.
+const OWN_NAME: &str = "own_name";
+
 /// Whether the output is to be coloured: only a terminal's, and not against its user's wish (<https://no-color.org>).
 pub(super) fn colour() -> Colour {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -71,13 +74,16 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
             (target, Some(server))
         }
     };
-    let name = args.name();
+    let name = own_name(args, &dir).await;
     let place = if embedded.is_some() { Place::Here } else { Place::Elsewhere };
-    let config = Config { join, ..config(args, &dir, identity, server.clone(), place)? };
+    let config = Config { join, ..config(args, &dir, identity, server.clone(), place, name.clone())? };
     let (engine, events) = Engine::start(config).await.map_err(|error| match error {
         EngineError::Link(LinkError::OtherKey { .. }) => Fatal::with(Exit::Server)(&error),
         error => Fatal::failed(error),
     })?;
+    if args.said_name().is_some() {
+        engine.store().set_setting(OWN_NAME, &name).await.map_err(Fatal::failed)?;
+    }
     let worker = Worker::Running { engine: Box::new(engine.clone()), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
     let app = |front| App::new(Setup { engine: engine.clone(), name, server, front, is_guest });
@@ -90,6 +96,18 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
     let (inputs, out) = open_console(args, restore.as_ref())?;
     let front = if args.json { Front::Json(out) } else { Front::Lines(colour(), out) };
     Box::pin(app(front).run(events, inputs, signals, embedded)).await
+}
+
+/// The name that others see: what the user says, or said the last time, or the login name.
+pub(super) async fn own_name(args: &Args, dir: &DataDir) -> String {
+    if let Some(name) = args.said_name() {
+        return name;
+    }
+    // Whatever is wrong with the database is told by whoever needs more of it.
+    let Ok(store) = Store::open_read_only(&dir.database()).await else { return Args::login_name() };
+    let name = store.setting(OWN_NAME).await.ok().flatten();
+    store.close().await;
+    name.unwrap_or_else(Args::login_name)
 }
 
 /// Where the server is.
@@ -108,12 +126,13 @@ pub(super) fn config(
     identity: Identity,
     server: ServerTarget,
     place: Place,
+    name: String,
 ) -> Result<Config, Fatal> {
     Ok(Config {
         identity,
         database: dir.database(),
         store: Options::default(),
-        name: args.name(),
+        name,
         meet: args.meet,
         join: None,
         // The server inside this client is as near as can be.

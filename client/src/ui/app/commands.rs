@@ -10,8 +10,10 @@ use super::{App, Closed, Current, DELIVERY_TIME, News, Phase, QUIT_TIME, now};
 use crate::engine::{EngineError, Person};
 use crate::log::MAX_TEXT_LEN;
 use crate::ui::commands;
-use crate::ui::line::{self, Command, Line};
-use crate::ui::plain::Input;
+use crate::ui::line::{self, Act, Command, Line};
+use crate::ui::plain::{Input, Place};
+use crate::ui::rooms::find_place;
+use crate::ui::talking::Wish;
 
 /// Messages that are to be sent.
 type Batch = Vec<(PeerId, String)>;
@@ -73,10 +75,14 @@ impl App {
                 }
                 None => self.refuse(batch, "nobody is there yet; nothing was sent").await,
             },
-            Ok(Line::Command(Command::Message { to, text })) => match self.names.find(&to) {
-                Ok(peer) => {
+            Ok(Line::Command(Command::Message { to, text })) => match self.place(&to).await {
+                Ok(Place::Person(peer)) => {
                     batch.push((peer, text));
                     Ok(())
+                }
+                Ok(Place::Room(room)) => {
+                    self.send_all(batch).await?;
+                    self.post(room, text).await
                 }
                 Err(error) => self.refuse(batch, &format!("{error}; nothing was sent")).await,
             },
@@ -139,10 +145,14 @@ impl App {
             Command::Why { name } => self.why(&name).await,
             Command::Ping { name, count } => self.ping(&name, count).await,
             Command::History { limit, is_open } => self.show_history(limit, is_open).await,
-            Command::Reply { which, text } => self.reply(&which, text).await,
-            Command::Edit { which, text } => self.edit(&which, &text).await,
-            Command::Delete { which } => self.delete(&which).await,
-            Command::React { which, sign } => self.react(&which, &sign).await,
+            Command::Reply { which, text } => {
+                self.handle_here(|whom| Wish::Reply { whom, which, text }).await
+            }
+            Command::Edit { which, text } => self.handle_here(|whom| Wish::Edit { whom, which, text }).await,
+            Command::Delete { which } => self.handle_here(|whom| Wish::Delete { whom, which }).await,
+            Command::React { which, sign } => {
+                self.handle_here(|whom| Wish::React { whom, which, sign }).await
+            }
             Command::Search { query } => self.search(&query).await,
             Command::To { name } => self.choose(&name).await,
             Command::Act(act) => self.handle_act(act).await,
@@ -181,15 +191,22 @@ impl App {
         }
     }
 
+    /// Where `typed` leads, or why that is not clear.
+    async fn place(&self, typed: &str) -> Result<Place, String> {
+        let conversations = self.engine.store().conversations().await.map_err(|error| error.to_string())?;
+        find_place(typed, &conversations, &self.names).map_err(|error| error.to_string())
+    }
+
     async fn choose(&mut self, name: &str) -> Result<(), Closed> {
-        match self.names.find(name) {
-            Ok(peer) => {
+        match self.place(name).await {
+            Ok(Place::Room(room)) => self.handle_act(Act::Join { name: room.to_string() }).await,
+            Ok(Place::Person(peer)) => {
                 self.room = None;
                 self.turn(Some(Current { peer, is_chosen: true })).await?;
                 let message = format!("what you type goes to {} now", self.names.shown(peer));
                 self.say(News::Info(message)).await
             }
-            Err(error) => self.say(News::Error(error.to_string())).await,
+            Err(error) => self.say(News::Error(error)).await,
         }
     }
 

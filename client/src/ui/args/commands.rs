@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::people;
+use super::{people, talking};
 use crate::archive::Format;
 use crate::log::MessageId;
 use crate::net::ServerTarget;
@@ -32,6 +32,28 @@ pub(in crate::ui) enum Subcommand {
     Contacts,
     /// List the rooms you are in
     Rooms,
+    /// Make a room
+    Room(talking::NewRoom),
+    /// List who is in a room
+    Members(talking::Room),
+    /// Show what a room is about, or change it
+    Topic(talking::Topic),
+    /// Put somebody out of a room
+    Remove(talking::Remove),
+    /// Leave a room, or decline an invitation
+    Leave(talking::Room),
+    /// Answer a message
+    Reply(talking::MessageText),
+    /// Change a message of yours
+    Edit(talking::MessageText),
+    /// Take a message of yours back
+    Delete(talking::Message),
+    /// Set a sign beside a message; again: take it away
+    React(talking::React),
+    /// List your messages that are not delivered
+    Unsent,
+    /// Take back a message that has gone to nobody
+    Cancel(talking::Cancel),
     /// Give somebody your own name
     Rename(Rename),
     /// List who is in the local network

@@ -13,7 +13,7 @@ use crate::ui::args::{Args, Export};
 use crate::ui::file::NewFile;
 use crate::ui::names::Names;
 use crate::ui::search::title;
-use crate::ui::{Exit, Fatal};
+use crate::ui::{Exit, Fatal, rooms, start};
 
 /// Messages that are read at a time.
 const CHUNK: usize = 500;
@@ -43,7 +43,7 @@ pub(super) async fn run(args: &Args, options: &Export, dir: &DataDir) -> Result<
         Some(path) => Output::File(NewFile::create(path)?),
         None => Output::Stdout,
     };
-    let own_name = args.name();
+    let own_name = start::own_name(args, dir).await;
     let anonymiser = match options.anonymise {
         true => Some(anonymiser(&store, &own_name).await?),
         false => None,
@@ -68,7 +68,7 @@ async fn select(store: &Store, options: &Export, names: &Names) -> Result<Vec<Co
     let mut conversations = store.conversations().await.map_err(Fatal::failed)?;
     conversations.sort_by_key(|conversation| conversation.id);
     if let Some(text) = &options.conversation {
-        let wanted = super::conversation(text, &conversations, names, store.me())?;
+        let wanted = rooms::find_conversation(text, &conversations, names)?;
         conversations.retain(|conversation| conversation.id == wanted);
     }
     Ok(conversations)

@@ -46,7 +46,7 @@ fn select(
 ) -> Result<Vec<Conversation>, Fatal> {
     let unclear = |error: NameError| Fatal::with(Exit::Unclear)(&error);
     let wanted = match options {
-        History { conversation: Some(text), .. } => super::conversation(text, &all, names, me)?,
+        History { conversation: Some(text), .. } => rooms::find_conversation(text, &all, names)?,
         // Somebody who is no contact by the whole key.
         History { peer: Some(text), .. } => {
             let peer = text.parse().or_else(|_| names.find(text)).map_err(unclear)?;

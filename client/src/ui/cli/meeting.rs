@@ -10,14 +10,16 @@ use crate::ui::args::{Args, Invite, Join, NameCommand, VerifyContact};
 use crate::ui::hands::{Reply, Request};
 use crate::ui::meeting::{Wish, is_link};
 use crate::ui::show::{self, Colour};
+use crate::ui::talking::Wish as Talking;
 use crate::ui::{Exit, Fatal, qr, start};
 
 /// Makes a link, or invites somebody who is known.
 pub(super) async fn invite(dir: &DataDir, options: &Invite, is_json: bool) -> Result<Exit, Fatal> {
-    let wish = match (options.room.clone(), options.peer.clone()) {
-        (Some(room), Some(peer)) => Wish::Invite { room, peer },
-        (room, _) => Wish::MakeLink { room, uses: options.uses, lifetime_s: options.time.as_secs() },
-    };
+    let room = options.room.clone();
+    if let (Some(room), Some(peer)) = (room.clone(), options.peer.clone()) {
+        return super::ask(dir, Request::Talking(Talking::Invite { room, peer }), is_json).await;
+    }
+    let wish = Wish::MakeLink { room, uses: options.uses, lifetime_s: options.time.as_secs() };
     let reply = super::obtain(dir, Request::Meeting(wish)).await?;
     print(&reply, is_json, options.qr.then_some("link"));
     Ok(Exit::Good)
@@ -64,7 +66,8 @@ pub(in crate::ui) fn join(args: &Args, options: &Join) -> Result<Exit, Fatal> {
     let typed = if options.target == "-" { read(&mut io::stdin().lock())? } else { options.target.clone() };
     let path = args.data_dir()?;
     if !is_link(&typed) {
-        return ask(&DataDir::existing(&path), Wish::Accept { room: typed }, args.json);
+        let wish = Talking::Accept { room: typed };
+        return ask(&DataDir::existing(&path), Request::Talking(wish), args.json);
     }
     let link: Link = typed.parse().map_err(|error| Fatal::with(Exit::Damaged)(&error))?;
     let dir = DataDir::open(&path).map_err(Fatal::failed)?;
@@ -72,17 +75,18 @@ pub(in crate::ui) fn join(args: &Args, options: &Join) -> Result<Exit, Fatal> {
         // Given back at once: the client takes it itself.
         Ok(lock) => drop(lock),
         Err(DataDirError::Locked { .. }) => {
-            return ask(&dir, Wish::Follow { link: link.to_string() }, args.json);
+            let wish = Wish::Follow { link: link.to_string() };
+            return ask(&dir, Request::Meeting(wish), args.json);
         }
         Err(error) => return Err(Fatal::failed(error)),
     }
     start::run(args, Some(link))
 }
 
-fn ask(dir: &DataDir, wish: Wish, is_json: bool) -> Result<Exit, Fatal> {
+fn ask(dir: &DataDir, request: Request, is_json: bool) -> Result<Exit, Fatal> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::failed)?;
-    runtime.block_on(super::ask(dir, Request::Meeting(wish), is_json))
+    runtime.block_on(super::ask(dir, request, is_json))
 }
 
 /// One line; what follows it is left for the chat.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ui::Exit;
 use crate::ui::ping::{Pinged, Plan};
-use crate::ui::{meeting, wish};
+use crate::ui::{meeting, talking, wish};
 
 /// Longest request in bytes.
 pub(super) const MAX_REQUEST_LEN: usize = 1024 * 1024;
@@ -64,6 +64,8 @@ pub(in crate::ui) enum Request {
     },
     /// See [`meeting::Wish`].
     Meeting(meeting::Wish),
+    /// See [`talking::Wish`].
+    Talking(talking::Wish),
 }
 
 /// A line of an export.

@@ -59,8 +59,8 @@ impl Worker {
                 Choice::Presence { peer: self.anybody(&names, &peer).await?, is_shown }
             }
             Wish::Set { name, value } => {
-                let setting = Setting::find(&name).map_err(unclear)?;
-                Choice::Set { setting, value: setting.value(&value).map_err(unclear)? }
+                let setting = Setting::find(&name).map_err(wrong)?;
+                Choice::Set { setting, value: setting.value(&value).map_err(wrong)? }
             }
             Wish::Settings { name } => return self.settings(name).await,
             Wish::Blocked => return self.listed(Stance::Blocked, &names).await,
@@ -108,8 +108,8 @@ impl Worker {
     /// A person, or a room; people first unless `#` says otherwise.
     async fn subject(&self, names: &Names, text: &str) -> Result<Subject, Reply> {
         let conversations = self.store().conversations().await.map_err(failed)?;
-        if let Some(room) = text.strip_prefix('#') {
-            return rooms::find(room, &conversations).map(Subject::Room).map_err(unclear);
+        if text.starts_with('#') {
+            return rooms::find(text, &conversations).map(Subject::Room).map_err(unclear);
         }
         match (self.anybody(names, text).await, rooms::find(text, &conversations)) {
             (Err(_), Ok(room)) => Ok(Subject::Room(room)),
@@ -142,7 +142,7 @@ impl Worker {
 
     async fn settings(&self, name: Option<String>) -> Result<News, Reply> {
         let wanted = match name {
-            Some(name) => vec![Setting::find(&name).map_err(unclear)?],
+            Some(name) => vec![Setting::find(&name).map_err(wrong)?],
             None => SETTINGS.to_vec(),
         };
         let mut settings = Vec::with_capacity(wanted.len());
@@ -174,6 +174,10 @@ impl Worker {
         };
         Ok(News::Whois(Box::new(profile)))
     }
+}
+
+fn wrong(error: impl std::fmt::Display) -> Reply {
+    Reply::failed(Exit::Usage, &error)
 }
 
 fn unclear(error: impl std::fmt::Display) -> Reply {

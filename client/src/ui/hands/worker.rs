@@ -6,17 +6,18 @@ use tokio::task::JoinSet;
 
 use super::import;
 use super::request::{Reply, Request};
-use crate::engine::{Connected, Engine, EngineError, Person, Visibility, text_content};
-use crate::log::ConversationId;
+use crate::engine::{Connected, Engine, EngineError, Person, Visibility, check_text};
+use crate::log::{Content, ConversationId};
 use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
 use crate::ui::meeting::{self, Wish};
 use crate::ui::names::Names;
 use crate::ui::news::News;
 use crate::ui::ping::{self, Pinged, Plan};
+use crate::ui::plain::Place;
 use crate::ui::rooms;
 use crate::ui::show::{self, Colour};
-use crate::ui::{Exit, json};
+use crate::ui::{Exit, json, talking};
 
 /// Messages that are counted as not delivered; more are told as so many.
 const MAX_COUNTED: usize = 100_000;
@@ -55,6 +56,7 @@ impl Worker {
             // Has many replies, see `serve`.
             Request::Ping { .. } => Err(Reply::failed(Exit::Failed, &NOBODY_RUNS)),
             Request::Meeting(wish) => self.meeting(wish).await,
+            Request::Talking(wish) => self.talk(wish).await,
         };
         done.unwrap_or_else(|reply| reply)
     }
@@ -105,39 +107,62 @@ impl Worker {
     async fn send(&self, to: &str, text: &str) -> Result<Reply, Reply> {
         let names = self.names().await?;
         let conversations = self.store().conversations().await.map_err(failed)?;
-        // People first: a room can still be meant by its id.
-        let (message, shown) = match (find(&names, to), rooms::find(to, &conversations)) {
-            (Err(_), Ok(room)) => (self.post(room, text).await, to.to_owned()),
-            (peer, _) => {
-                let peer = peer?;
-                let message = match self {
-                    Self::Running { engine, .. } => engine.send(peer, text).await,
-                    Self::Alone { store, identity } => write(store, identity, peer, text).await,
-                };
-                (message, names.shown(peer))
-            }
+        check_text(text).map_err(failed)?;
+        let content = Content::text(text);
+        let place = rooms::find_place(to, &conversations, &names);
+        let (message, shown) = match place.map_err(|error| Reply::failed(Exit::Unclear, &error))? {
+            Place::Room(room) => (self.write(room, content).await, to.to_owned()),
+            Place::Person(peer) => (self.write_to(peer, content).await, names.shown(peer)),
         };
         let message = Box::new(message.map_err(failed)?);
         let events = json::line(&News::Message { message, is_typed: true }, unix_ms());
-        let when = match self {
-            Self::Running { .. } => "written; sent as soon as you are both here",
-            Self::Alone { .. } => "written; sent when a client runs and you are both here",
-        };
-        Ok(Reply::good(
-            format!("to {}: {when}", common::text::one_line(&shown, common::text::MAX_NAME)),
-            events,
-        ))
+        let shown = common::text::one_line(&shown, common::text::MAX_NAME);
+        Ok(Reply::good(format!("to {shown}: {}", self.when_sent()), events))
     }
 
-    /// Writes into a room.
-    async fn post(&self, room: ConversationId, text: &str) -> Result<MessageRow, EngineError> {
+    const fn when_sent(&self) -> &'static str {
         match self {
-            Self::Running { engine, .. } => engine.post(room, text.to_owned().into()).await,
+            Self::Running { .. } => "written; sent as soon as you are both here",
+            Self::Alone { .. } => "written; sent when a client runs and you are both here",
+        }
+    }
+
+    /// Writes to everybody in a conversation that is known here.
+    pub(in crate::ui) async fn write(
+        &self,
+        conversation: ConversationId,
+        content: Content,
+    ) -> Result<MessageRow, EngineError> {
+        match self {
+            Self::Running { engine, .. } => engine.write(conversation, content).await,
             Self::Alone { store, identity } => {
-                let content = text_content(text)?;
-                Ok(store.compose(identity, room, &[], content, unix_ms(), rand::random()).await?)
+                let known = store.conversation(conversation).await?;
+                let other: Vec<_> = known.and_then(|known| known.other(store.me())).into_iter().collect();
+                Ok(store.compose(identity, conversation, &other, content, unix_ms(), rand::random()).await?)
             }
         }
+    }
+
+    /// Writes to somebody, be it for the first time.
+    async fn write_to(&self, peer: PeerId, content: Content) -> Result<MessageRow, EngineError> {
+        match self {
+            Self::Running { engine, .. } => engine.write_to(peer, content).await,
+            Self::Alone { store, .. } if peer == store.me() => Err(StoreError::NotMember(peer).into()),
+            Self::Alone { store, identity } => {
+                let conversation = ConversationId::direct(store.me(), peer);
+                Ok(store.compose(identity, conversation, &[peer], content, unix_ms(), rand::random()).await?)
+            }
+        }
+    }
+
+    async fn talk(&self, wish: talking::Wish) -> Result<Reply, Reply> {
+        let done = talking::perform(self, wish).await;
+        let news = done.map_err(|fatal| Reply::failed(fatal.exit, &fatal.message))?;
+        let text = match &news {
+            News::Talking(outcome) => talking::lines(outcome, &self.names().await?),
+            _ => self.when_sent().to_owned(),
+        };
+        Ok(Reply::good(text, json::line(&news, unix_ms())))
     }
 
     async fn rename(&self, peer: &str, name: &str) -> Result<Reply, Reply> {
@@ -166,16 +191,12 @@ impl Worker {
     async fn status(&self) -> Result<Reply, Reply> {
         let people = self.people().await.map_err(failed)?;
         let unsent = self.store().unsent(MAX_COUNTED).await.map_err(failed)?.len();
-        let server = match self {
-            Self::Running { server, .. } => Some(server.as_str()),
-            Self::Alone { .. } => None,
+        let (server, registered) = match self {
+            Self::Running { server, engine } => (Some(server.as_str()), engine.is_registered()),
+            Self::Alone { .. } => (None, false),
         };
         let connected = people.iter().filter(|person| person.connected.is_some()).count();
         let me = self.store().me();
-        let registered = match self {
-            Self::Running { engine, .. } => engine.is_registered(),
-            Self::Alone { .. } => false,
-        };
         let running = match server {
             None => "no client runs".to_owned(),
             Some(server) if registered => format!("running, server {server}"),
@@ -228,19 +249,4 @@ pub(super) fn failed(error: impl Into<EngineError>) -> Reply {
 /// Somebody who is known here, or anybody by the whole key.
 fn find(names: &Names, text: &str) -> Result<PeerId, Reply> {
     text.parse().or_else(|_| names.find(text)).map_err(|error| Reply::failed(Exit::Unclear, &error))
-}
-
-/// Writes a message that a client will send when it runs.
-async fn write(
-    store: &Store,
-    identity: &Identity,
-    peer: PeerId,
-    text: &str,
-) -> Result<MessageRow, EngineError> {
-    if peer == store.me() {
-        return Err(StoreError::NotMember(peer).into());
-    }
-    let conversation = ConversationId::direct(store.me(), peer);
-    let content = text_content(text)?;
-    Ok(store.compose(identity, conversation, &[peer], content, unix_ms(), rand::random()).await?)
 }

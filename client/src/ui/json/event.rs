@@ -16,6 +16,7 @@ use crate::ui::cli::Netcheck;
 use crate::ui::meeting;
 use crate::ui::news::via_word;
 use crate::ui::ping::Reply;
+use crate::ui::talking;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -239,6 +240,8 @@ pub(in crate::ui) enum Event<'a> {
     PastMessage(Past<'a>),
     #[serde(untagged)]
     Meeting(meeting::Event),
+    #[serde(untagged)]
+    Talking(talking::Event<'a>),
 }
 
 /// Somebody in the local network.

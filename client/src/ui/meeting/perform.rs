@@ -9,7 +9,7 @@ use crate::engine::{
     Engine, EngineError, Link, LinkError, Pinning, Terms, is_safety_number, last_server, make_link,
     revoke_link, safety_number,
 };
-use crate::log::{Act, Content, ConversationId};
+use crate::log::ConversationId;
 use crate::net::unix_ms;
 use crate::reading::short;
 use crate::store::Conversation;
@@ -38,18 +38,6 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<Outcom
             Ok(Outcome::Revoked { id: invite.id() })
         }
         Wish::Follow { link } => follow(worker, &link).await,
-        Wish::Invite { room, peer } => {
-            let names = Names::of(worker.store()).await.map_err(Fatal::failed)?;
-            let peer = who(&names, &peer)?;
-            let room = find_room(worker, &room).await?;
-            write(worker, room, Act::Add(peer)).await?;
-            Ok(Outcome::Done(format!("{} is invited", names.shown(peer))))
-        }
-        Wish::Accept { room } => {
-            let room = find_room(worker, &room).await?;
-            write(worker, room, Act::Accept).await?;
-            Ok(Outcome::Done("the invitation is taken".to_owned()))
-        }
         Wish::FindName { name, anew } => {
             let pinning = if anew { Pinning::Renew } else { Pinning::Keep };
             let names = running(worker)?.find_name(&name, pinning).await.map_err(failed)?;
@@ -145,22 +133,6 @@ async fn follow(worker: &Worker, typed: &str) -> Result<Outcome, Fatal> {
         Worker::Alone { .. } => return Err(Fatal::failed("no client runs that could follow the link")),
     }
     Ok(Outcome::Following { link })
-}
-
-async fn write(worker: &Worker, room: ConversationId, act: Act) -> Result<(), Fatal> {
-    let done = match (worker, act) {
-        (Worker::Running { engine, .. }, Act::Accept) => engine.accept(room).await.map(drop),
-        (Worker::Running { engine, .. }, Act::Add(peer)) => engine.invite(room, peer).await.map(drop),
-        (worker, act) => match worker {
-            Worker::Running { .. } => Ok(()),
-            Worker::Alone { store, identity } => {
-                let content = Content::Room(act);
-                let written = store.compose(identity, room, &[], content, unix_ms(), rand::random()).await;
-                written.map(drop).map_err(EngineError::from)
-            }
-        },
-    };
-    done.map_err(failed)
 }
 
 async fn verify(worker: &Worker, typed: &str, proof: &Proof) -> Result<Outcome, Fatal> {

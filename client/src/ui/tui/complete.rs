@@ -51,13 +51,17 @@ fn argument(before: &str, command: &str, names: &Names, titles: &[String]) -> Op
     let rest = rest.trim_start();
     let start = before.len() - rest.len();
     let fitting = |of: &mut dyn Iterator<Item = String>| {
-        let typed = rest.trim_start_matches('"').to_lowercase();
-        let begins = |name: &String| name.to_lowercase().starts_with(&typed);
+        let typed = rest.trim_start_matches('"').trim_start_matches('#').to_lowercase();
+        let begins = |name: &String| name.trim_start_matches('#').to_lowercase().starts_with(&typed);
         of.filter(begins).map(quoted).collect::<Vec<_>>()
     };
     match commands::find(name)?.first {
         Arg::Person => Some((start, fitting(&mut names.all()))),
         Arg::Conversation => Some((start, fitting(&mut titles.iter().cloned()))),
+        Arg::Room => {
+            let mut rooms = titles.iter().filter(|title| title.starts_with('#')).cloned();
+            Some((start, fitting(&mut rooms)))
+        }
         Arg::Command => Some((start, fitting(&mut commands::names().map(str::to_owned)))),
         Arg::None | Arg::Free => Some(mention(before, names)),
     }
@@ -91,7 +95,7 @@ mod tests {
         for (seed, name) in [(1, "Anna Maria"), (2, "Anton"), (3, "Bert")] {
             names.set(peer(seed), name);
         }
-        let titles = ["#mountains".to_owned(), "Bert".to_owned()];
+        let titles = ["#mountains", "Bert", "Anton", "Anna Maria"].map(str::to_owned);
         let Some(mut completion) = Completion::new(before, &names, &titles) else { return Vec::new() };
         let mut shown = Vec::new();
         for _ in 0..completion.count() {
@@ -113,6 +117,8 @@ mod tests {
         assert_eq!(sorted("/msg an"), ["/msg \"Anna Maria\" ", "/msg Anton "]);
         assert_eq!(all("/to #m"), ["/to #mountains "]);
         assert_eq!(all("/to b"), ["/to Bert "]);
+        assert_eq!(all("/msg mo"), ["/msg #mountains "]);
+        assert_eq!((all("/join m"), all("/join b")), (vec!["/join #mountains ".to_owned()], Vec::new()));
         assert_eq!(all("hello @be"), ["hello @Bert "]);
         assert_eq!(all("hello be"), ["hello Bert "]);
         assert_eq!(all("hello "), Vec::<String>::new());

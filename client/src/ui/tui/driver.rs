@@ -137,6 +137,7 @@ impl Driver {
                     let manner = self.state.manner;
                     screen::call(&text, manner.bell, manner.notice)?;
                 }
+                Action::Copy(text) => screen::copy(&text)?,
                 Action::Redraw => self.redraw()?,
                 Action::Suspend => {
                     screen::suspend()?;

@@ -4,6 +4,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::composer::Edit;
 
+/// Closes what lies over the rest and is only to be read; every other letter does so too, and is written.
+pub(super) const CLOSE: char = 'q';
+/// Copies the text of a QR code.
+pub(super) const COPY: char = 'c';
+
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intent {

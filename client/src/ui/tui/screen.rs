@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use data_encoding::BASE64;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{
     DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
@@ -113,9 +114,25 @@ fn attention(text: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     } else {
         format!("\u{1b}]9;Hobnob: {text}\u{7}")
     };
+    through_tmux(notice, env)
+}
+
+fn through_tmux(sequence: String, env: &dyn Fn(&str) -> Option<String>) -> String {
     match env("TMUX") {
-        Some(_) => format!("\u{1b}Ptmux;{}\u{1b}\\", notice.replace('\u{1b}', "\u{1b}\u{1b}")),
-        None => notice,
+        Some(_) => format!("\u{1b}Ptmux;{}\u{1b}\\", sequence.replace('\u{1b}', "\u{1b}\u{1b}")),
+        None => sequence,
+    }
+}
+
+/// Hands `text` to the clipboard of the terminal (OSC 52), also over SSH. Whether it takes it cannot be known.
+pub(super) fn copy(text: &str) -> io::Result<()> {
+    let sequence = format!("\u{1b}]52;c;{}\u{7}", BASE64.encode(text.as_bytes()));
+    execute!(io::stdout(), Print(&sequence))?;
+    let env = |name: &str| std::env::var(name).ok();
+    match env("TMUX") {
+        // It took the first if it is told to have a clipboard, and hands the second on if it is told to.
+        Some(_) => execute!(io::stdout(), Print(through_tmux(sequence, &env))),
+        None => Ok(()),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) enum Action {
     Input(Input),
     /// Calls for attention because of this.
     Attention(String),
+    /// Hands this to the clipboard.
+    Copy(String),
     /// Draws everything anew.
     Redraw,
     /// Gives the terminal back to the shell for a while.

@@ -9,6 +9,7 @@ use super::super::keys::{self, Intent};
 use super::super::overlay::Overlay;
 use super::{Action, Mode, State};
 use crate::log::{MAX_TEXT_LEN, MessageId};
+use crate::ui::line::{self, Command, Line};
 use crate::ui::plain::Input;
 
 /// Lines that a turn of the wheel scrolls.
@@ -39,12 +40,12 @@ impl State {
     }
 
     fn handle_paste(&mut self, text: &str, now_ms: u64) {
-        match self.overlay.as_mut().map(Overlay::typed_mut) {
-            Some(Some(typed)) => {
+        self.close_what_is_read();
+        match self.overlay.as_mut().and_then(Overlay::typed_mut) {
+            Some(typed) => {
                 typed.push_str(&common::text::one_line(text, common::text::MAX_NAME));
                 self.refresh_overlay();
             }
-            Some(None) => {}
             None if self.composer.insert(text) => self.tell_typing(now_ms),
             None => {
                 let message = format!("a message may have {MAX_TEXT_LEN} bytes; nothing was inserted");
@@ -68,8 +69,23 @@ impl State {
         true
     }
 
+    /// Whoever goes on writing has read what lies over the rest.
+    fn close_what_is_read(&mut self) {
+        self.overlay.take_if(|overlay| overlay.typed_mut().is_none());
+    }
+
     fn handle_key(&mut self, key: &KeyEvent, now_ms: u64) {
         let Some(intent) = keys::intent(key) else { return };
+        match (intent, &self.overlay) {
+            (Intent::Edit(Edit::Insert(keys::CLOSE)), _) => {}
+            (Intent::Edit(Edit::Insert(keys::COPY)), Some(Overlay::Qr { text, .. })) => {
+                self.actions.push(Action::Copy(text.clone()));
+                self.overlay = None;
+                return self.tell("copied, if the terminal takes it".to_owned(), false, now_ms);
+            }
+            (Intent::Edit(Edit::Insert(_)), _) => self.close_what_is_read(),
+            _ => {}
+        }
         match intent {
             Intent::Interrupt => self.actions.push(Action::Input(Input::Interrupt)),
             Intent::Suspend => self.actions.push(Action::Suspend),
@@ -104,7 +120,7 @@ impl State {
             Intent::EndOfInput => self.composer.edit(Edit::Delete),
             Intent::Help => self.command("/help"),
             Intent::Jump => self.start_jump(),
-            Intent::Search => self.start_search(),
+            Intent::Search => self.start_search(String::new()),
             Intent::Blocked => {
                 let buffer = self.panes.current_mut();
                 buffer.shows_blocked = !buffer.shows_blocked;
@@ -195,6 +211,12 @@ impl State {
             return;
         }
         self.notice = None;
+        if let Ok(Line::Command(Command::Search { query })) = line::parse(&text)
+            && !query.is_empty()
+        {
+            self.start_search(query);
+            return;
+        }
         let said = text.strip_prefix('/').unwrap_or(&text);
         let line = match mode {
             Mode::Reply(id) if !is_command => format!("/reply {} {said}", short(id)),

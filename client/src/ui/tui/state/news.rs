@@ -92,7 +92,7 @@ impl State {
         let has_room = super::super::text::width(&text) + NOTICE_SIGN <= usize::from(self.size.0);
         let is_list = text.contains('\n');
         let is_read_whole = is_answer(news) && (is_list || !has_room);
-        if is_read_whole || is_list && matches!(news, News::Info(_)) {
+        if is_read_whole || is_list && matches!(news, News::Info(_) | News::Talking(_)) {
             if is_said_once(news) {
                 self.panes.notes.note(now_ms, text, false);
             }
@@ -281,7 +281,10 @@ const fn is_said_once(news: &News) -> bool {
 const fn is_happening(news: &News) -> bool {
     matches!(
         news,
-        News::Connected { .. } | News::Disconnected { .. } | News::Neighbour { .. } | News::Gap { .. }
+        News::Connected { is_new: false, .. }
+            | News::Disconnected { .. }
+            | News::Neighbour { .. }
+            | News::Gap { .. }
     )
 }
 

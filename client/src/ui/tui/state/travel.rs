@@ -2,7 +2,7 @@
 
 use super::super::composer::Edit;
 use super::super::jump;
-use super::super::keys::Intent;
+use super::super::keys::{self, Intent};
 use super::super::overlay::{Chosen, Overlay};
 use super::{Action, State};
 use crate::ui::plain::Input;
@@ -88,9 +88,9 @@ impl State {
         self.refresh_overlay();
     }
 
-    pub(super) fn start_search(&mut self) {
-        self.overlay =
-            Some(Overlay::Search { typed: String::new(), found: Vec::new(), has_more: false, chosen: 0 });
+    pub(super) fn start_search(&mut self, typed: String) {
+        self.overlay = Some(Overlay::Search { typed, found: Vec::new(), has_more: false, chosen: 0 });
+        self.search();
     }
 
     /// What was typed into the overlay has changed.
@@ -115,7 +115,7 @@ impl State {
             Intent::Oldest | Intent::Edit(Edit::Home) => overlay.step(true, FAR),
             Intent::Newest | Intent::Edit(Edit::End) => overlay.step(false, FAR),
             Intent::Edit(edit) => match (overlay.typed_mut(), edit) {
-                (None, Edit::Insert('q')) => self.overlay = None,
+                (None, Edit::Insert(keys::CLOSE)) => self.overlay = None,
                 (None, _) => {}
                 (Some(typed), edit) => {
                     match edit {

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::theme::Theme;
 use crate::log::{DisplayOrder, MessageId};
+use crate::reading::TAKEN_BACK;
 use crate::ui::names::Names;
 use crate::ui::show::placeholder;
 use crate::ui::tui::model::{Item, Mark, Reaction, Row};
@@ -94,6 +95,7 @@ fn message(look: &Look<'_>, items: &[Item], row: &Row, lines: &mut Vec<Line<'sta
             Some(row) if row.is_blocked && !look.shows_blocked => {
                 "↪ a message of a blocked person".to_owned()
             }
+            Some(row) if row.is_deleted => format!("↪ {}: {TAKEN_BACK}", look.names.shown(row.author)),
             Some(row) => format!("↪ {}: {}", look.names.shown(row.author), row.body.replace('\n', " ")),
             None => "↪ an earlier message".to_owned(),
         };
@@ -102,7 +104,7 @@ fn message(look: &Look<'_>, items: &[Item], row: &Row, lines: &mut Vec<Line<'sta
     }
     let head = vec![Span::styled(format!("{}  ", look.names.shown(row.author)), author(theme, row))];
     let (said, style) = if row.is_deleted {
-        ("[deleted]", theme.dim())
+        (TAKEN_BACK, theme.dim())
     } else if row.mentions_me {
         (row.body.as_str(), theme.fresh())
     } else {

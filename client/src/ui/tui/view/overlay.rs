@@ -22,7 +22,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
     let Some(overlay) = &state.overlay else { return };
     let area = layout::over(frame.area());
     let (title, foot) = match overlay {
-        Overlay::Qr { title, .. } => (title.as_str(), "Esc closes"),
+        Overlay::Qr { title, .. } => (title.as_str(), "c copies, Esc closes"),
         Overlay::Text { title, .. } => (title.as_str(), "↑↓ scroll, Esc closes"),
         Overlay::Jump { .. } => ("jump to", "↑↓ choose, Enter opens, Esc closes"),
         Overlay::Search { .. } => ("search", "↑↓ choose, Enter goes there, Esc closes"),
