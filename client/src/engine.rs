@@ -32,6 +32,7 @@ use common::control::InstanceId;
 use common::identity::{Identity, PeerId};
 use common::names::NameError;
 use quinn::AsyncUdpSocket;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -336,7 +337,7 @@ impl Engine {
         self.must_be_visible()?;
         let known = self.store.contacts().await?.into_iter().map(|contact| contact.peer).collect();
         self.net.lobby(true, known).await;
-        let _ = self.events.send(Event::Waiting).await;
+        self.tell(Event::Waiting).await;
         Ok(())
     }
 
@@ -344,7 +345,7 @@ impl Engine {
     pub async fn offer_code(&self) {
         match self.must_be_visible() {
             Ok(()) => self.net.offer_code().await,
-            Err(error) => drop(self.events.send(Event::Error { message: error.to_string() }).await),
+            Err(error) => self.tell(Event::Error { message: error.to_string() }).await,
         }
     }
 
@@ -405,7 +406,9 @@ impl Engine {
     /// [`EngineError`] if `peer` is no contact or the store cannot be written.
     pub async fn rename(&self, peer: PeerId, name: &str) -> Result<(), EngineError> {
         let name = common::text::one_line(name, common::text::MAX_NAME);
-        Ok(self.store.rename(peer, &name).await?)
+        self.store.rename(peer, &name).await?;
+        self.tell(Event::Renamed { peer }).await;
+        Ok(())
     }
 
     /// Decides something about others, durably; the network follows at once.
@@ -418,9 +421,16 @@ impl Engine {
         }
         choice.keep(&self.store, (self.wall_clock)()).await?;
         self.attitude.send_replace(Attitude::of(&self.store).await?);
-        // Without a front end there is nobody to tell.
-        let _ = self.events.send(Event::Chosen(choice)).await;
+        self.tell(Event::Chosen(choice)).await;
         Ok(())
+    }
+
+    /// Tells the front end without waiting for it: it may be the one that asks.
+    async fn tell(&self, event: Event) {
+        if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+            let events = self.events.clone();
+            self.tasks.lock().await.spawn(async move { drop(events.send(event).await) });
+        }
     }
 
     /// What this user has decided about others, as it is and as it becomes.

@@ -1,5 +1,5 @@
-//! How a message is read: what it says and what became of it since, the same in lines, screens and pages. Pure; what
-//! comes out is safe to show.
+//! How a message is read: what it says and what became of it since, the same in lines and pages; screens, which show the parts
+//! apart, take their words from here. Pure; what comes out is safe to show.
 
 use common::identity::PeerId;
 use common::text::{lines, one_line};
@@ -108,6 +108,7 @@ pub(crate) fn act_words(act: &Act, name: impl Fn(PeerId) -> String) -> String {
         Act::Leave => "[left]".to_owned(),
         Act::Appoint(peer, Role::Owner) => format!("[made {} an owner]", name(*peer)),
         Act::Appoint(peer, Role::Member) => format!("[made {} a member]", name(*peer)),
+        Act::Topic(topic) if topic.is_empty() => "[cleared the topic]".to_owned(),
         Act::Topic(topic) => format!("[set the topic: {}]", safe(topic)),
         Act::Rename(name) => format!("[renamed the room to {}]", safe(name)),
     }

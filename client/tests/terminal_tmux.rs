@@ -180,3 +180,30 @@ fn lines_are_printed_where_they_are_asked_for() {
     tmux.wait_for("ada", "* you are ada");
     assert_eq!(tmux.run(&["display-message", "-p", "-t", "ada", "#{alternate_on}"]).trim(), "0");
 }
+
+/// Among lines, what is typed in a room goes there although somebody is connected, and the prompt says where it goes.
+#[test]
+fn the_prompt_names_where_lines_go() {
+    let Some(tmux) = Tmux::start() else { return };
+    tmux.client("ada", "--plain");
+    tmux.client("bob", "--plain");
+    tmux.wait_for("ada", "connected to bob");
+    tmux.keys("ada", &["/room Garden", "Enter"]);
+    tmux.wait_for("ada", "[#Garden]");
+    // Typed before there is a prompt for it, and not lost.
+    tmux.keys(
+        "ada",
+        &["only for the room", "Enter", "/msg bob to you", "Enter", "and for all there", "Enter"],
+    );
+    tmux.wait_for("ada", "[#Garden] and for all there");
+    tmux.wait_for("bob", "ada> to you");
+    tmux.keys("ada", &["/to bob", "Enter"]);
+    tmux.wait_for("ada", "what you type goes to bob now\n[bob]");
+    tmux.keys("ada", &["/to #gar", "Enter"]);
+    tmux.wait("ada", |screen| screen.trim_end().ends_with("[#Garden]"));
+    tmux.keys("ada", &["/leave", "Enter"]);
+    tmux.wait("ada", |screen| {
+        screen.contains("you have left #Garden") && screen.trim_end().ends_with("[bob]")
+    });
+    assert!(!tmux.screen("bob").contains("only for"), "{}", tmux.screen("bob"));
+}

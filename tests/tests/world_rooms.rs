@@ -173,6 +173,33 @@ async fn what_waits_can_be_cancelled() {
     assert!(a.engine.cancel(last.id()).await.is_err(), "it has arrived");
 }
 
+/// Somebody who was invited while away and put out again has never heard of the room: nothing waits for them for ever.
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_who_was_invited_and_put_out_again() {
+    let mut world = World::new(4);
+    let homes = homes(&mut world, 3);
+    let a = world.client(&homes[0]).await;
+    let room = a.engine.create_room("short").await.unwrap();
+    a.engine.invite(room, homes[1].id()).await.unwrap();
+    a.engine.post(room, words("hello")).await.unwrap();
+    a.engine.invite(room, homes[2].id()).await.unwrap();
+    a.engine.remove(room, homes[1].id()).await.unwrap();
+    let waiting = a.engine.unsent(100).await.unwrap();
+    assert!(waiting.iter().all(|(unsent, _)| unsent.recipient == homes[2].id()), "{waiting:?}");
+    let mut c = world.client(&homes[2]).await;
+    join(&mut c).await;
+    has(&c, room, "hello").await;
+    let b = world.client(&homes[1]).await;
+    sleep(LONG).await;
+    assert!(a.engine.unsent(100).await.unwrap().is_empty());
+    assert!(b.engine.conversation(room).await.unwrap().is_none());
+    // Who has heard of it hears that it is over.
+    a.engine.remove(room, c.id()).await.unwrap();
+    sleep(LONG).await;
+    assert!(members(&c, room).await.iter().all(|(peer, _)| *peer != c.id()));
+    assert!(a.engine.unsent(100).await.unwrap().is_empty());
+}
+
 /// In a large room each keeps connected to some of the others. If those are away, others take their place.
 #[tokio::test(start_paused = true)]
 async fn the_few_who_are_there_of_a_large_room_find_each_other() {

@@ -138,7 +138,13 @@ impl Anonymiser {
             signed: None,
             now: match message.now {
                 Some(Reading::Text { text, is_edited, reactions, .. }) => {
-                    Some(Reading::Text { reply_to: None, text: self.text(&text), is_edited, reactions })
+                    let reactions = reactions.into_iter().map(|(sign, count)| (without_words(sign), count));
+                    Some(Reading::Text {
+                        reply_to: None,
+                        text: self.text(&text),
+                        is_edited,
+                        reactions: reactions.collect(),
+                    })
                 }
                 same @ Some(Reading::TakenBack | Reading::Change) => same,
                 Some(Reading::Room(_) | Reading::Unknown(_)) | None => None,
@@ -226,6 +232,11 @@ fn is_ipv6(found: &str, text: &str, start: usize) -> bool {
     !is_word(before)
         && !is_word(after)
         && (address.parse::<Ipv6Addr>().is_ok() || address.split(':').count() == 6 && address.len() == 17)
+}
+
+/// A reaction, unless it can hold a name or a number.
+fn without_words(sign: String) -> String {
+    if sign.chars().any(char::is_alphanumeric) { "word".to_owned() } else { sign }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use common::identity::PeerId;
 
 use super::settings::TYPING;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Event};
 use crate::log::exchange::READ_MARKS;
 use crate::log::message::DisplayOrder;
 use crate::log::{Act, Content, ConversationId, MAX_TEXT_LEN, MessageId, Reaction, Role, Standing, Text};
@@ -329,14 +329,7 @@ impl Engine {
     /// # Errors
     /// See [`Engine::conversations`].
     pub async fn unsent(&self, limit: usize) -> Result<Vec<(Unsent, MessageRow)>, EngineError> {
-        let unsent = self.store.unsent(limit).await?;
-        let ids: Vec<_> = unsent.iter().map(|unsent| unsent.id).collect();
-        let rows = self.store.get(&ids).await?;
-        let with_row = |unsent: Unsent| {
-            let row = rows.iter().find(|row| row.id() == unsent.id)?;
-            Some((unsent, row.clone()))
-        };
-        Ok(unsent.into_iter().filter_map(with_row).collect())
+        Ok(self.store.unsent_rows(limit).await?)
     }
 
     /// Takes back a message that has gone to nobody yet, as if it had never been written.
@@ -344,7 +337,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] if it is too late.
     pub async fn cancel(&self, id: MessageId) -> Result<(), EngineError> {
-        Ok(self.store.cancel(id).await?)
+        self.store.cancel(id).await?;
+        self.tell(Event::Cancelled { id }).await;
+        Ok(())
     }
 
     async fn own(&self, target: MessageId) -> Result<(), EngineError> {

@@ -143,6 +143,16 @@ pub enum Event {
     },
     /// The user has decided something, here or elsewhere.
     Chosen(Choice),
+    /// A message that had gone to nobody was taken back, here or elsewhere.
+    Cancelled {
+        /// Which.
+        id: MessageId,
+    },
+    /// Somebody goes by another name here, by the user's will.
+    Renamed {
+        /// Who.
+        peer: PeerId,
+    },
     /// Something went wrong that the user should know.
     Error {
         /// What, in a sentence.

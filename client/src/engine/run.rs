@@ -48,7 +48,7 @@ const SEEK_INTERVAL: Duration = Duration::from_secs(60);
 /// People for whom messages wait who are known at a time, and who of them are looked for at once; then it is the next
 /// ones' turn.
 const MAX_SOUGHT: (usize, usize) = (1024, 16);
-/// Members of rooms who are watched; the other places are for contacts.
+/// Neighbours in rooms who come before contacts.
 const MAX_NEIGHBOURS: usize = MAX_WATCHED / 2;
 /// Messages that are read from the store at once.
 const PAGE: usize = 256;

@@ -79,7 +79,13 @@ pub(super) fn compose(
         if !shares::has_room(conn, conversation, &message)? {
             return Err(StoreError::NotAllowed(Invalid::TooMuch));
         }
-        conversations::members(conn, conversation)?.into_iter().chain(removed).collect()
+        // Who was only invited, and has not heard of it, does not hear of this either.
+        let unaware = match removed {
+            Some(peer) if !outbox::has_any(conn, conversation, peer)? => Some(peer),
+            _ => None,
+        };
+        let members = conversations::members(conn, conversation)?.into_iter().chain(removed);
+        members.filter(|peer| Some(*peer) != unaware).collect()
     } else {
         recipients.into_iter().collect()
     };

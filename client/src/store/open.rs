@@ -35,6 +35,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_stances.sql"),
     include_str!("migrations/0006_quotas.sql"),
     include_str!("migrations/0007_shares.sql"),
+    include_str!("migrations/0008_search_merges.sql"),
 ];
 
 /// Name of the setting that says whose database it is.

@@ -1,11 +1,14 @@
 //! What is still to be delivered, and how far each message got towards each recipient.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use common::identity::PeerId;
 use rusqlite::{Connection, params};
 
 use super::Store;
 use super::error::StoreError;
+use super::history::MessageRow;
 use super::sql::{conversation_id, int, limit, message_id, peer, rows, run, uint};
 use crate::log::{ConversationId, MessageId};
 
@@ -135,6 +138,24 @@ pub(super) fn open(
     })
 }
 
+/// Whether `recipient` is known to have anything of a conversation: it wrote there, or has confirmed something.
+pub(super) fn has_any(conn: &Connection, conversation: i64, recipient: PeerId) -> Result<bool, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM tips WHERE conversation = ?1 AND author = ?2) OR EXISTS
+         (SELECT 1 FROM outbox o JOIN messages m ON m.row = o.message
+          WHERE m.conversation = ?1 AND o.recipient = ?2 AND o.state > 20)",
+    )?;
+    Ok(query.query_row(params![conversation, recipient.as_bytes()], |row| row.get(0))?)
+}
+
+/// Nothing of a conversation is for `recipient` any more.
+pub(super) fn forget(conn: &Connection, conversation: i64, recipient: PeerId) -> Result<(), StoreError> {
+    let delete = "DELETE FROM outbox WHERE recipient = ?2 AND state < 20
+         AND (SELECT m.conversation FROM messages m WHERE m.row = outbox.message) = ?1";
+    run(conn, delete, params![conversation, recipient.as_bytes()])?;
+    Ok(())
+}
+
 /// Moves messages forward to `state` towards `recipient`; returns those that moved.
 pub(super) fn advance(
     conn: &Connection,
@@ -198,6 +219,18 @@ impl Store {
     /// See [`Store::outbox`].
     pub async fn unsent(&self, limit: usize) -> Result<Vec<Unsent>, StoreError> {
         self.read(move |conn| unsent(conn, limit)).await
+    }
+
+    /// The same with the messages.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn unsent_rows(&self, limit: usize) -> Result<Vec<(Unsent, MessageRow)>, StoreError> {
+        let unsent = self.unsent(limit).await?;
+        let ids: Vec<_> = unsent.iter().map(|unsent| unsent.id).collect();
+        let rows: BTreeMap<_, _> = self.get(&ids).await?.into_iter().map(|row| (row.id(), row)).collect();
+        let with_row = |unsent: Unsent| Some((unsent, rows.get(&unsent.id)?.clone()));
+        Ok(unsent.into_iter().filter_map(with_row).collect())
     }
 }
 

@@ -7,6 +7,7 @@ use common::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StoreError;
+use super::outbox;
 use super::sql::{peer, rows, run, signed};
 use super::walk::{self, Node};
 use crate::log::ingest::Invalid;
@@ -169,6 +170,9 @@ fn refresh(conn: &Connection, conversation: i64) -> Result<(), StoreError> {
     let query = conn.prepare_cached("SELECT peer FROM members WHERE conversation = ?1")?;
     for gone in rows(query, params![conversation], |row| peer(row, 0))? {
         if !room.members.contains_key(&gone) {
+            if !outbox::has_any(conn, conversation, gone)? {
+                outbox::forget(conn, conversation, gone)?;
+            }
             let delete = "DELETE FROM members WHERE conversation = ?1 AND peer = ?2";
             run(conn, delete, params![conversation, gone.as_bytes()])?;
         }

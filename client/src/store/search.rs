@@ -28,6 +28,12 @@ const MAX_BATCH: usize = 2048;
 /// Messages that one statement indexes.
 const TOGETHER: usize = 512;
 
+/// Pages of the index that are merged each time at the least, and one more for so many messages and for so many bytes of
+/// text.
+const MIN_MERGED: usize = 4;
+const MESSAGES_A_PAGE: usize = 8;
+const BYTES_A_PAGE: usize = 1000;
+
 /// Words that must all be in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
@@ -171,6 +177,7 @@ pub(super) fn catch_up(conn: &Connection, max: usize) -> Result<usize, StoreErro
         entries.push(Entry::new(conn, row, message, is_changed)?);
     }
     insert(conn, &entries)?;
+    merge(conn, &entries)?;
     run(conn, "UPDATE search_progress SET row = ?1", params![last])?;
     Ok(entries.len())
 }
@@ -215,6 +222,15 @@ fn insert(conn: &Connection, entries: &[Entry]) -> Result<(), StoreError> {
              SELECT value ->> 'row', value ->> 'text', value ->> 'marks' FROM json_each(?1)";
         run(conn, insert, params![some])?;
     }
+    Ok(())
+}
+
+/// Merges as much of the index as these entries bring about in the long run: each piece of it is written once for each level,
+/// of which four pieces make one of the next. Left to itself FTS5 does that in bursts that take tens of milliseconds.
+fn merge(conn: &Connection, entries: &[Entry]) -> Result<(), StoreError> {
+    let bytes: usize = entries.iter().map(|entry| entry.text.len()).sum();
+    let pages = MIN_MERGED.max(entries.len() / MESSAGES_A_PAGE + bytes / BYTES_A_PAGE);
+    run(conn, "INSERT INTO search (search, rank) VALUES ('merge', ?1)", params![limit(pages)])?;
     Ok(())
 }
 

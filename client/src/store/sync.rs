@@ -63,6 +63,29 @@ impl Store {
         self.read(move |conn| lacking(conn, peer, conversation, &known)).await
     }
 
+    /// The numbers of what `peer` was sent of a conversation, up to the place `until` in the order of everything that goes
+    /// out, and has not confirmed; nothing if it is no member.
+    ///
+    /// # Errors
+    /// See [`Store::outbox`].
+    pub async fn unconfirmed(
+        &self,
+        peer: PeerId,
+        conversation: ConversationId,
+        until: u64,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.read(move |conn| {
+            let query = conn.prepare_cached(
+                "SELECT m.row FROM outbox o JOIN messages m ON m.row = o.message
+                 JOIN conversations c ON c.row = m.conversation
+                 WHERE o.recipient = ?1 AND o.state < 20 AND o.sequence <= ?2 AND c.id = ?3
+                 AND EXISTS (SELECT 1 FROM members b WHERE b.conversation = c.row AND b.peer = ?1)",
+            )?;
+            rows(query, params![peer.as_bytes(), int(until), conversation.as_bytes()], |row| row.get(0))
+        })
+        .await
+    }
+
     /// The next messages of a conversation with numbers above `after`, in order of arrival, parents first.
     ///
     /// # Errors

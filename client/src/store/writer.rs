@@ -26,9 +26,9 @@ const MAX_BATCH: usize = 512;
 /// So many requests ahead are no longer what somebody types: they are indexed in their own commit.
 const MIN_GROUP: usize = 16;
 /// Messages from peers that one transaction takes if nobody comes who waits.
-const MAX_BEHIND: usize = 128;
+const MAX_BEHIND: usize = 64;
 /// Messages that are indexed together: each time costs a piece of index that has to be merged with others later.
-const INDEXED_TOGETHER: usize = 256;
+const INDEXED_TOGETHER: usize = 128;
 /// Messages that wait for their indexing at most, however much is typed.
 const MAX_UNINDEXED: usize = 1024;
 /// Messages after which the write-ahead log is folded into the file (see `fold.rs`), before `SQLite` does it by itself in

@@ -25,7 +25,7 @@ use super::front::Front;
 use super::names::Names;
 use super::news::News;
 use super::out::Closed;
-use super::plain::{Input, QUEUE_LEN};
+use super::plain::{Input, Place, QUEUE_LEN};
 use super::signals::Signals;
 use super::terminal::{Prompt, Terminal};
 use super::{Exit, Fatal};
@@ -344,8 +344,12 @@ impl App {
 
     fn update_prompt(&self) {
         let Some(prompt) = &self.prompt else { return };
-        let to = self.current.map(|current| current.peer);
-        let name = to.map_or_else(String::new, |peer| self.names.shown(peer));
+        let to = self.here();
+        let name = match to {
+            None => String::new(),
+            Some(Place::Person(peer)) => self.names.shown(peer),
+            Some(Place::Room(room)) => self.names.room(room),
+        };
         prompt.send_replace(Prompt { to, name });
     }
 

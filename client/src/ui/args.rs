@@ -43,7 +43,8 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   ready {peer, server, carrier: udp|tls|websocket|http}
   connected {peer, name, words}
   path {peer, via: relay|udp|tcp|lan, remote, rtt_ms}
-  message {conversation, from, id, text, sent_ms}, with quiet: true if its author or room is muted
+  message {conversation, from, id, text, sent_ms}, with quiet: true if its author or room is muted, and where there are
+    any: reply_to, mentions, edited, deleted, reactions: {sign: [peer]}, act, peer, value (of an event in a room)
   state {id, peer, state: pending|sent|refused|delivered|read}
   changed {…message, received_ms, states}: it was edited or deleted, or somebody reacted
   typing {conversation, peer}                  invited {conversation, name, from}
@@ -58,7 +59,10 @@ With --json every line is an object with `event` and `at` (Unix time in ms), and
   settings {settings: [{name, value, values, help}]}                                     answers /set
   whois {peer, name, given_name, own_name, first_met_ms, last_seen_ms, verified, online, connected, words, via, remote,
          rtt_ms, blocked, muted, muted_until_ms, shown, rooms: [{conversation, name}]}           answers /whois
-  rooms {rooms: [{conversation, title, members, unread}]}                                answers client rooms
+  rooms {rooms: [{conversation, title, standing, members, unread}]}                      answers client rooms
+  created {conversation, name}                 topic {conversation, topic}               answer client room and topic
+  members {conversation, title, members: [{peer, name, standing, connected, blocked}]}   answers /names, client members
+  unsent {messages: [{id, conversation, to, state, text}]}          cancelled {id}       answer /unsent and /cancel
   why {peer, connected, online, trouble, via, remote, rtt_ms, since_ms, cause, whose: you|they|both, reason, advice,
     you, they: {mapping, ports, udp, tcp, words}, checks, answered, tries, packets, tcp, tcp_rounds, mapped}
   neighbour {peer, known, here}                nearby {people: [{peer, known}]}          answers /nearby

@@ -58,8 +58,10 @@ pub(super) fn run(args: &Args, command: &Subcommand) -> Result<Exit, Fatal> {
             Subcommand::Topic(options) => talk(&dir, options.into(), is_json).await,
             Subcommand::Remove(options) => talk(&dir, options.into(), is_json).await,
             Subcommand::Leave(room) => talk(&dir, room.wish(|room| Talking::Leave { room }), is_json).await,
-            Subcommand::Reply(options) => talk(&dir, options.reply(), is_json).await,
-            Subcommand::Edit(options) => talk(&dir, options.edit(), is_json).await,
+            Subcommand::Reply(options) => {
+                talk(&dir, options.reply(send::text(&options.text)?), is_json).await
+            }
+            Subcommand::Edit(options) => talk(&dir, options.edit(send::text(&options.text)?), is_json).await,
             Subcommand::Delete(options) => talk(&dir, options.into(), is_json).await,
             Subcommand::React(options) => talk(&dir, options.into(), is_json).await,
             Subcommand::Unsent => talk(&dir, Talking::Unsent, is_json).await,

@@ -8,6 +8,7 @@ pub(super) enum Arg {
     Conversation,
     Room,
     Command,
+    Setting,
     Free,
 }
 
@@ -64,7 +65,7 @@ const COMMANDS: &[Spec] = &[
     spec("invite", Arg::Person, "/invite PEER", "invite somebody into this room"),
     spec("accept", Arg::None, "/accept", "take the newest invitation"),
     spec("leave", Arg::None, "/leave", "leave this room"),
-    spec("topic", Arg::Free, "/topic [TEXT]", "what this room is about"),
+    spec("topic", Arg::Free, "/topic [TEXT]", "what this room is about; \"\": nothing any more"),
     spec("names", Arg::None, "/names", "who is in this room"),
     spec("remove", Arg::Person, "/remove PEER", "put somebody out of this room"),
     spec("to", Arg::Conversation, "/to NAME", "talk to somebody, or in a room, from now on"),
@@ -101,7 +102,7 @@ const COMMANDS: &[Spec] = &[
         "be there for nobody, or for these alone; what you write waits",
     ),
     spec("visible", Arg::None, "/visible", "be there again"),
-    spec("set", Arg::Free, "/set [NAME [VALUE]]", "the settings, or a new value for one"),
+    spec("set", Arg::Setting, "/set [NAME [VALUE]]", "the settings, or a new value for one"),
     spec("quit", Arg::None, "/quit", "end; so do Ctrl-D and Ctrl-C").or(&["q", "exit"]),
 ];
 

@@ -86,7 +86,8 @@ pub(super) fn line(news: &News, at: u64) -> String {
             one(Event::Invited { conversation: *conversation, name, from: *by })
         }
         // The events `state` and `message` tell the same.
-        News::Manner(_)
+        News::Cancelled(_)
+        | News::Manner(_)
         | News::Roster(_)
         | News::Rooms(_)
         | News::Unread(_)

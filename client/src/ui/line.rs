@@ -3,6 +3,7 @@
 use super::commands::{self, Spec};
 use super::meeting;
 use super::wish::Wish;
+use crate::log::ConversationId;
 
 /// What is typed, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +46,34 @@ pub(super) enum Command {
 /// A command on rooms, or on messages that wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
-    Create { name: String },
+    Create {
+        name: String,
+    },
     List,
-    Join { name: String },
+    Join {
+        name: String,
+    },
+    /// Talks in a room; an invitation is not taken by that.
+    Turn {
+        room: ConversationId,
+    },
     Accept,
     Leave,
-    Invite { peer: String },
-    Remove { peer: String },
-    Topic { topic: String },
+    Invite {
+        peer: String,
+    },
+    Remove {
+        peer: String,
+    },
+    Topic {
+        /// Nothing: it is shown.
+        topic: Option<String>,
+    },
     Names,
     Unsent,
-    Cancel { target: String },
+    Cancel {
+        target: String,
+    },
 }
 
 /// Why a line is no command.
@@ -187,7 +205,7 @@ fn parse_act(name: &str, rest: &str) -> Option<Act> {
         "join" => Act::Join { name: whole()? },
         "invite" => Act::Invite { peer: whole()? },
         "remove" => Act::Remove { peer: whole()? },
-        "topic" => Act::Topic { topic: rest.to_owned() },
+        "topic" => Act::Topic { topic: (!rest.is_empty()).then(|| unquote(rest).to_owned()) },
         "cancel" => Act::Cancel { target: rest.to_owned() },
         _ => return None,
     })
@@ -297,7 +315,7 @@ mod tests {
             (command("/ping anna"), command("/ping \"Anna M\" 2")),
             (ping("anna", PINGS), ping("Anna M", 2))
         );
-        assert_eq!(command("/topic"), Command::Act(Act::Topic { topic: String::new() }));
+        assert_eq!(command("/topic"), Command::Act(Act::Topic { topic: None }));
         assert_eq!(command("/to Anna M"), Command::To { name: "Anna M".to_owned() });
     }
 

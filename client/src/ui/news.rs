@@ -81,6 +81,8 @@ pub(super) enum News {
     Found { found: Vec<Found>, has_more: bool, is_rest: bool },
     /// A message reads differently now.
     Changed(Box<MessageRow>),
+    /// A message was taken back before anybody had it.
+    Cancelled(MessageId),
     /// Messages of a conversation are kept back, or not any more.
     Gap { conversation: ConversationId, gap: Gap },
     /// Somebody is typing.

@@ -16,8 +16,8 @@ pub(super) const QUEUE_LEN: usize = 64;
 /// Something that was typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// A line; `to` is whom the prompt named, if there was one.
-    Line { text: String, to: Option<PeerId> },
+    /// A line; `to` is where the prompt said that it goes, if it said so.
+    Line { text: String, to: Option<Place> },
     /// A screen shows a conversation, or none.
     Open(Option<Place>),
     /// The user has seen what stands in a conversation.

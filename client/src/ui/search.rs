@@ -83,7 +83,7 @@ pub(super) async fn understand(
         Err(_) => names.find(name),
     };
     let with = |name: &String| {
-        let room = rooms::find(name, &conversations);
+        let room = rooms::find(name, &conversations, names.me());
         room.or_else(|_| find(name).map(|peer| ConversationId::direct(me, peer)))
     };
     Ok(Search {

@@ -84,7 +84,7 @@ pub(super) fn lines(news: &News, names: &Names, colour: Colour) -> Option<String
         News::Connected { peer, words, is_new, via, .. } => {
             note(connected(&names.shown(*peer), words, *is_new, *via, colour))
         }
-        News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) => None,
+        News::Path { is_shown: true, .. } | News::State { .. } | News::Detail(_) | News::Cancelled(_) => None,
         News::Roster(_) | News::Rooms(_) | News::Unread(_) | News::Turned { .. } | News::Page { .. } => None,
         News::Manner(_) | News::Typing { .. } => None,
         News::Path { change, is_shown: false } => {

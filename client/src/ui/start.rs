@@ -62,9 +62,6 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
         error => Fatal::failed(error),
     })?;
     let identity = dir.identity_or_make(rand::random()).map_err(Fatal::failed)?;
-    if args.invisible {
-        hide(&dir, &identity).await.map_err(Fatal::failed)?;
-    }
     let is_guest = join.is_some();
     let server = join.as_ref().map(Link::target).or_else(|| args.server.clone());
     let (server, embedded) = match &server {
@@ -74,16 +71,13 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
             (target, Some(server))
         }
     };
-    let name = own_name(args, &dir).await;
+    let name = prepare(args, &dir, &identity).await?;
     let place = if embedded.is_some() { Place::Here } else { Place::Elsewhere };
     let config = Config { join, ..config(args, &dir, identity, server.clone(), place, name.clone())? };
     let (engine, events) = Engine::start(config).await.map_err(|error| match error {
         EngineError::Link(LinkError::OtherKey { .. }) => Fatal::with(Exit::Server)(&error),
         error => Fatal::failed(error),
     })?;
-    if args.said_name().is_some() {
-        engine.store().set_setting(OWN_NAME, &name).await.map_err(Fatal::failed)?;
-    }
     let worker = Worker::Running { engine: Box::new(engine.clone()), server: server.to_string() };
     let _serving = Serving::start(&dir, worker);
     let app = |front| App::new(Setup { engine: engine.clone(), name, server, front, is_guest });
@@ -99,15 +93,30 @@ async fn chat(args: &Args, join: Option<Link>, is_terminal: bool) -> Result<Exit
 }
 
 /// The name that others see: what the user says, or said the last time, or the login name.
-pub(super) async fn own_name(args: &Args, dir: &DataDir) -> String {
+pub(super) async fn own_name(args: &Args, store: &Store) -> Result<String, StoreError> {
     if let Some(name) = args.said_name() {
-        return name;
+        return Ok(name);
     }
-    // Whatever is wrong with the database is told by whoever needs more of it.
-    let Ok(store) = Store::open_read_only(&dir.database()).await else { return Args::login_name() };
-    let name = store.setting(OWN_NAME).await.ok().flatten();
-    store.close().await;
-    name.unwrap_or_else(Args::login_name)
+    Ok(store.setting(OWN_NAME).await?.unwrap_or_else(Args::login_name))
+}
+
+/// What a client needs to know of its database before it starts. The caller holds the directory's lock.
+pub(super) async fn prepare(args: &Args, dir: &DataDir, identity: &Identity) -> Result<String, Fatal> {
+    let prepared = async {
+        let store = Store::open(&dir.database(), identity.peer_id()).await?;
+        if args.invisible && Visibility::of(&store).await? == Visibility::Visible {
+            // Before anything goes out.
+            let choice = Choice::Visibility(Visibility::Invisible { but: Vec::new() });
+            choice.keep(&store, net::unix_ms()).await?;
+        }
+        if let Some(name) = args.said_name() {
+            store.set_setting(OWN_NAME, &name).await?;
+        }
+        let name = own_name(args, &store).await;
+        store.close().await;
+        name
+    };
+    prepared.await.map_err(|error: StoreError| Fatal::failed(error))
 }
 
 /// Where the server is.
@@ -145,18 +154,6 @@ pub(super) fn config(
         wall_clock: net::unix_ms,
         seed: rand::random(),
     })
-}
-
-/// Makes the user invisible before anything goes out.
-async fn hide(dir: &DataDir, identity: &Identity) -> Result<(), StoreError> {
-    let store = Store::open(&dir.database(), identity.peer_id()).await?;
-    let is_visible = Visibility::of(&store).await? == Visibility::Visible;
-    if is_visible {
-        let choice = Choice::Visibility(Visibility::Invisible { but: Vec::new() });
-        choice.keep(&store, net::unix_ms()).await?;
-    }
-    store.close().await;
-    Ok(())
 }
 
 /// Takes the terminal for the full screen.

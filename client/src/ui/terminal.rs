@@ -7,14 +7,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use common::identity::PeerId;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor, ExternalPrinter};
 use tokio::sync::{mpsc, watch};
 
 use super::out::Sink;
-use super::plain::{self, Input};
+use super::plain::{self, Input, Place};
 use super::show::Colour;
 
 /// Typed lines that can be called back. They are kept in memory only.
@@ -25,10 +24,10 @@ const HANDLING_TIME: Duration = Duration::from_millis(200);
 /// Ends bracketed paste, which the line editor switches on while it reads.
 const PASTE_OFF: &str = "\u{1b}[?2004l";
 
-/// Whom the prompt names.
+/// Where the prompt says that lines go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Prompt {
-    pub(super) to: Option<PeerId>,
+    pub(super) to: Option<Place>,
     pub(super) name: String,
 }
 

@@ -143,7 +143,11 @@ impl Punch {
 
     /// What our own NAT is, and who answers STUN.
     pub(super) fn set_nat(&mut self, now: Instant, nat: Nat, servers: &[SocketAddr]) {
+        let are_first = self.servers.is_empty() && !servers.is_empty();
         servers.clone_into(&mut self.servers);
+        if are_first {
+            self.afresh(now);
+        }
         if self.mine != nat {
             self.mine = nat;
             self.afresh(now);
@@ -462,7 +466,9 @@ impl Punch {
             None => QUICK_PAUSE,
             Some(doublings) => (pause * 2u32.pow(doublings.min(10))).min(MAX_PAUSE),
         };
-        self.resume_at = Some(now + wait);
+        // The other side may have begun its next try while this one came to its end.
+        let is_asked = matches!(&self.their_ports, Some((heard, _)) if now < *heard + together::EXCHANGE);
+        self.resume_at = Some(if is_asked { now } else { now + wait });
     }
 
     /// Begins a try, if this side has one to begin. Returns when to come again.

@@ -52,9 +52,8 @@ impl Rooms {
         self.near.iter().copied()
     }
 
-    /// Members who are no neighbours.
-    pub(super) fn far(&self) -> impl Iterator<Item = PeerId> {
-        self.members.difference(&self.near).copied()
+    pub(super) fn members(&self) -> impl Iterator<Item = PeerId> {
+        self.members.iter().copied()
     }
 
     pub(super) fn is_near(&self, peer: PeerId) -> bool {
@@ -69,6 +68,11 @@ impl Rooms {
     /// once a neighbour there. If we kept connected to all of those, everybody would be connected to everybody in the end.
     pub(super) fn is_far(&self, peer: PeerId) -> bool {
         self.is_member(peer) && !self.is_near(peer) && !self.direct.contains(&peer)
+    }
+
+    /// Something was said in the direct chat with `peer`; returns whether that is news.
+    pub(super) fn note_direct(&mut self, peer: PeerId) -> bool {
+        self.direct.insert(peer) && self.is_member(peer)
     }
 
     /// Whether what waits for `peer` is brought by whoever wrote it: others hand it on to neighbours, but do not know where

@@ -33,6 +33,13 @@ impl Engine {
             }
             return;
         }
+        let other =
+            message.states.first().map(|(peer, _)| *peer).filter(|_| message.own).unwrap_or(message.author);
+        if conversation == ConversationId::direct(self.context.store.me(), other)
+            && self.rooms.note_direct(other)
+        {
+            self.watch().await;
+        }
         let is_event = matches!(message.content, Content::Room(_));
         let is_hidden = message.regard == Regard::Hidden;
         let by = message.author;

@@ -72,8 +72,7 @@ impl Engine {
 
 /// Whom this user knows, each once: neighbours, as many as leave room for others, then contacts, then other members of rooms.
 fn known(rooms: &Rooms, contacts: Vec<PeerId>) -> impl Iterator<Item = PeerId> {
-    let others = contacts.into_iter().filter(|peer| !rooms.is_near(*peer));
-    let in_order: Vec<_> = rooms.near().take(MAX_NEIGHBOURS).chain(others).chain(rooms.far()).collect();
+    let in_order: Vec<_> = rooms.near().take(MAX_NEIGHBOURS).chain(contacts).chain(rooms.members()).collect();
     let mut met = BTreeSet::new();
     in_order.into_iter().filter(move |peer| met.insert(*peer))
 }

@@ -161,15 +161,16 @@ impl Syncing {
         self.told.get(&conversation) == Some(&ours)
     }
 
-    /// It is known now what the peer lacks.
-    pub(super) fn begin(&mut self, conversation: ConversationId, lacking: Lacking) {
+    /// It is known now what the peer lacks. What was sent before and is `unconfirmed` goes once more as well: whoever has got
+    /// it from a third acknowledges it then.
+    pub(super) fn begin(&mut self, conversation: ConversationId, lacking: Lacking, unconfirmed: Vec<i64>) {
         let backlog = match (lacking, self.backlogs.remove(&conversation)) {
             (Lacking::Everything, _) => Backlog::Everything { after: 0, new: BTreeSet::new() },
-            (Lacking::Rows(rows), None) => Backlog::Rows(rows.into_iter().collect()),
+            (Lacking::Rows(rows), None) => Backlog::Rows(rows.into_iter().chain(unconfirmed).collect()),
             (
                 Lacking::Rows(rows),
                 Some(Backlog::Awaited(new) | Backlog::Rows(new) | Backlog::Everything { new, .. }),
-            ) => Backlog::Rows(rows.into_iter().chain(new).collect()),
+            ) => Backlog::Rows(rows.into_iter().chain(unconfirmed).chain(new).collect()),
         };
         self.backlogs.insert(conversation, backlog);
     }
@@ -246,7 +247,7 @@ mod tests {
         syncing.wait_for(conversation());
         assert!(syncing.defer(conversation(), 9));
         assert!(!syncing.is_ready(), "nothing goes before the peer has said what it has");
-        syncing.begin(conversation(), Lacking::Rows(vec![3, 5]));
+        syncing.begin(conversation(), Lacking::Rows(vec![3, 5]), vec![5]);
         assert!(syncing.defer(conversation(), 10));
         assert_eq!(syncing.next(3), Some(Next::Rows(vec![3, 5, 9])));
         assert_eq!(syncing.next(3), Some(Next::Rows(vec![10])));
@@ -297,9 +298,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_confirmed_goes_again_whatever_came_between() {
+        let mut syncing = Syncing::default();
+        syncing.begin(conversation(), Lacking::Everything, vec![3]);
+        syncing.begin(conversation(), Lacking::Rows(vec![9]), vec![3]);
+        syncing.suspend(conversation());
+        assert!(syncing.defer(conversation(), 10));
+        syncing.begin(conversation(), Lacking::Rows(Vec::new()), vec![3, 9]);
+        assert_eq!(syncing.next(3), Some(Next::Rows(vec![3, 9, 10])));
+    }
+
+    #[test]
     fn everything_goes_page_by_page() {
         let mut syncing = Syncing::default();
-        syncing.begin(conversation(), Lacking::Everything);
+        syncing.begin(conversation(), Lacking::Everything, Vec::new());
         assert_eq!(syncing.next(3), Some(Next::After(conversation(), 0)));
         syncing.went_on(conversation(), Some(7));
         assert_eq!(syncing.next(3), Some(Next::After(conversation(), 7)));

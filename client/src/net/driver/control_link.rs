@@ -9,6 +9,9 @@ use super::super::server::Errand;
 use super::super::tunnel::{Carrier, Route, Tunnels};
 use super::*;
 
+/// Networks whose way to the server is remembered in one run.
+const MAX_ROUTES: usize = 64;
+
 impl Driver {
     pub(super) fn connect_to_server(&mut self) {
         let Some(target) = self.config.server.clone() else {
@@ -75,7 +78,10 @@ impl Driver {
 
     /// The way that works is tried first the next time on this network.
     fn remember_route(&mut self, route: Route) {
-        self.config.routes.insert((self.config.surroundings.network)(), route.to_string());
+        let network = (self.config.surroundings.network)();
+        if self.config.routes.len() < MAX_ROUTES || self.config.routes.contains_key(&network) {
+            self.config.routes.insert(network, route.to_string());
+        }
     }
 
     pub(super) fn handle_rerouted(&mut self, now: Instant, route: Route, address: Option<SocketAddr>) {

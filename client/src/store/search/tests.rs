@@ -95,6 +95,32 @@ async fn what_was_edited_is_found_by_its_new_words_and_what_was_taken_back_not_a
     assert!(archived[0].row.marks.deleted && archived[0].content.as_text() == Some("first words"));
 }
 
+/// However messages come, one by one or many together, the index stays in few pieces without a burst of merging.
+#[test]
+fn the_index_is_merged_as_it_grows() {
+    let conn = scratch();
+    let mut row = 0;
+    for (times, together) in [(1_500, 1), (40, 256), (300, 3)] {
+        for _ in 0..times {
+            let entries: Vec<_> = (0..together)
+                .map(|_| {
+                    row += 1;
+                    Entry {
+                        row,
+                        text: format!("so many words and number {row}"),
+                        marks: format!("d0x{}", row / 99),
+                    }
+                })
+                .collect();
+            insert(&conn, &entries).unwrap();
+            merge(&conn, &entries).unwrap();
+            let count = "SELECT count(DISTINCT segid) FROM search_idx";
+            let pieces: i64 = conn.query_row(count, [], |row| row.get(0)).unwrap();
+            assert!(pieces < 40, "{pieces} pieces after {row}");
+        }
+    }
+}
+
 fn scratch() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     for script in open::MIGRATIONS {

@@ -58,32 +58,15 @@ impl App {
         self.say(News::Error(message.to_owned())).await
     }
 
-    async fn handle_line(&mut self, line: &str, to: Option<PeerId>, batch: &mut Batch) -> Result<(), Closed> {
+    async fn handle_line(&mut self, line: &str, to: Option<Place>, batch: &mut Batch) -> Result<(), Closed> {
         match line::parse(line) {
             Ok(Line::Empty) => Ok(()),
-            Ok(Line::Text(text)) if to.is_none() && self.room.is_some() => {
-                self.send_all(batch).await?;
-                match self.room {
-                    Some(room) => self.post(room, text).await,
-                    None => Ok(()),
-                }
-            }
-            Ok(Line::Text(text)) => match to.or(self.current.map(|current| current.peer)) {
-                Some(peer) => {
-                    batch.push((peer, text));
-                    Ok(())
-                }
+            Ok(Line::Text(text)) => match to.or(self.here()) {
+                Some(place) => self.say_to(place, text, batch).await,
                 None => self.refuse(batch, "nobody is there yet; nothing was sent").await,
             },
             Ok(Line::Command(Command::Message { to, text })) => match self.place(&to).await {
-                Ok(Place::Person(peer)) => {
-                    batch.push((peer, text));
-                    Ok(())
-                }
-                Ok(Place::Room(room)) => {
-                    self.send_all(batch).await?;
-                    self.post(room, text).await
-                }
+                Ok(place) => self.say_to(place, text, batch).await,
                 Err(error) => self.refuse(batch, &format!("{error}; nothing was sent")).await,
             },
             Ok(Line::Command(command)) => {
@@ -91,6 +74,24 @@ impl App {
                 self.handle_command(command).await
             }
             Err(error) => self.refuse(batch, &error.to_string()).await,
+        }
+    }
+
+    /// Where the user talks.
+    pub(super) fn here(&self) -> Option<Place> {
+        self.room.map(Place::Room).or(self.current.map(|current| Place::Person(current.peer)))
+    }
+
+    async fn say_to(&mut self, place: Place, text: String, batch: &mut Batch) -> Result<(), Closed> {
+        match place {
+            Place::Person(peer) => {
+                batch.push((peer, text));
+                Ok(())
+            }
+            Place::Room(room) => {
+                self.send_all(batch).await?;
+                self.post(room, text).await
+            }
         }
     }
 
@@ -199,7 +200,7 @@ impl App {
 
     async fn choose(&mut self, name: &str) -> Result<(), Closed> {
         match self.place(name).await {
-            Ok(Place::Room(room)) => self.handle_act(Act::Join { name: room.to_string() }).await,
+            Ok(Place::Room(room)) => self.handle_act(Act::Turn { room }).await,
             Ok(Place::Person(peer)) => {
                 self.room = None;
                 self.turn(Some(Current { peer, is_chosen: true })).await?;
@@ -218,13 +219,19 @@ impl App {
         if let Err(error) = self.engine.rename(peer, name).await {
             return self.fail(&error).await;
         }
+        let shown = |name: String| format!("{} is called {name} from now on", peer.short());
+        self.handle_renamed(peer).await?;
+        self.say(News::Info(shown(self.names.shown(peer)))).await
+    }
+
+    /// Somebody goes by another name here, by the user's will.
+    pub(super) async fn handle_renamed(&mut self, peer: PeerId) -> Result<(), Closed> {
         let people = self.people().await?.unwrap_or_default();
         if let Some(person) = people.iter().find(|person| person.contact.peer == peer) {
             self.names.set(peer, &person.contact.name());
         }
         self.show_roster(people).await?;
         self.update_prompt();
-        self.say(News::Info(format!("{} is called {} from now on", peer.short(), self.names.shown(peer))))
-            .await
+        Ok(())
     }
 }

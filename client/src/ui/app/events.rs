@@ -62,6 +62,8 @@ impl App {
             }
             Event::Error { message } => self.say(News::Error(message)).await?,
             Event::Chosen(choice) => self.handle_chosen(choice).await?,
+            Event::Cancelled { id } => self.say(News::Cancelled(id)).await?,
+            Event::Renamed { peer } => self.handle_renamed(peer).await?,
             Event::Changed { message: Some(message), .. } => self.say(News::Changed(message)).await?,
             Event::Changed { conversation, message: None } => self.learn_room(conversation).await,
             Event::Gap { conversation, gap } => self.say(News::Gap { conversation, gap }).await?,

@@ -46,6 +46,14 @@ impl App {
             }
             Act::List => self.list().await.map(Some),
             Act::Join { name } => self.join(&name).await,
+            Act::Turn { room } => match self.engine.conversation(room).await? {
+                Some(info) if info.is_invitation() => {
+                    let name = self.names.room(room);
+                    Err(said(format!("you are invited into {name}: /join it first, or leave it be")))
+                }
+                Some(info) => self.join(&info.id.to_string()).await,
+                None => Err(said("that room is not known here")),
+            },
             Act::Accept => {
                 let rooms = self.engine.conversations().await?;
                 let invitation = rooms.iter().find(|room| room.is_invitation());
@@ -53,26 +61,27 @@ impl App {
                 self.join(&room.id.to_string()).await
             }
             Act::Leave => {
-                let news = self.perform(Wish::Leave { room: self.here()? }).await?;
+                let news = self.perform(Wish::Leave { room: self.room_here()? }).await?;
                 self.room = None;
+                let current = self.current.filter(|_| !self.front.is_screen());
+                self.turn(current).await.map_err(|_| said("nobody reads"))?;
                 Ok(Some(news))
             }
             Act::Invite { peer } => {
                 let peer = self.who(&peer)?.to_string();
-                self.perform(Wish::Invite { room: self.here()?, peer }).await.map(Some)
+                self.perform(Wish::Invite { room: self.room_here()?, peer }).await.map(Some)
             }
             Act::Remove { peer } => {
                 // A member need not be known here.
                 let peer = self.who(&peer).map_or(peer, |peer| peer.to_string());
-                self.perform(Wish::Remove { room: self.here()?, peer }).await.map(|_| None)
-            }
-            Act::Topic { topic } if topic.is_empty() => {
-                self.perform(Wish::Topic { room: self.here()?, topic: None }).await.map(Some)
+                self.perform(Wish::Remove { room: self.room_here()?, peer }).await.map(|_| None)
             }
             Act::Topic { topic } => {
-                self.perform(Wish::Topic { room: self.here()?, topic: Some(topic) }).await.map(|_| None)
+                let is_shown = topic.is_none();
+                let news = self.perform(Wish::Topic { room: self.room_here()?, topic }).await?;
+                Ok(Some(news).filter(|_| is_shown))
             }
-            Act::Names => self.perform(Wish::Members { room: self.here()? }).await.map(Some),
+            Act::Names => self.perform(Wish::Members { room: self.room_here()? }).await.map(Some),
             Act::Unsent => self.perform(Wish::Unsent).await.map(Some),
             Act::Cancel { target } => self.perform(Wish::Cancel { id: target }).await.map(Some),
         }
@@ -97,11 +106,12 @@ impl App {
             self.say(turned).await.map_err(|_| said("nobody reads"))?;
         }
         self.room = Some(room);
+        self.update_prompt();
         Ok(())
     }
 
     /// The id of the room that the user is in.
-    fn here(&self) -> Result<String, Refusal> {
+    fn room_here(&self) -> Result<String, Refusal> {
         let room = self.room.map(|room| room.to_string());
         room.ok_or_else(|| said("you are in no room; /rooms lists yours, /join NAME enters one"))
     }
@@ -144,7 +154,8 @@ impl App {
     /// Enters the room that is meant; takes the invitation if there is one.
     async fn join(&mut self, typed: &str) -> Result<Option<News>, Refusal> {
         let rooms = self.rooms().await?;
-        let named = rooms.iter().map(|info| (info.id, info.title.as_str()));
+        let belong = |info: &&ConversationInfo| matches!(info.kind, Kind::Room { standing: Some(_), .. });
+        let named = rooms.iter().filter(belong).map(|info| (info.id, info.title.clone()));
         let wanted = find_named(typed, named).map_err(|error| said(error.to_string()))?;
         let info =
             rooms.iter().find(|info| info.id == wanted).ok_or_else(|| said("that room is not known here"))?;

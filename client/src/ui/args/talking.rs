@@ -60,9 +60,9 @@ pub(in crate::ui) struct MessageText {
     #[command(flatten)]
     message: Message,
 
-    /// What it is to say
+    /// What it is to say; - reads it from the standard input
     #[arg(required = true)]
-    text: Vec<String>,
+    pub(in crate::ui) text: Vec<String>,
 }
 
 /// Options of `client react`.
@@ -121,13 +121,15 @@ impl Room {
 }
 
 impl MessageText {
-    pub(in crate::ui) fn reply(&self) -> Wish {
+    /// That `text` answers it.
+    pub(in crate::ui) fn reply(&self, text: String) -> Wish {
         let Message { whom, which } = &self.message;
-        Wish::Reply { whom: whom.clone(), which: which.clone(), text: self.text.join(" ") }
+        Wish::Reply { whom: whom.clone(), which: which.clone(), text }
     }
 
-    pub(in crate::ui) fn edit(&self) -> Wish {
+    /// That it says `text` from now on.
+    pub(in crate::ui) fn edit(&self, text: String) -> Wish {
         let Message { whom, which } = &self.message;
-        Wish::Edit { whom: whom.clone(), which: which.clone(), text: self.text.join(" ") }
+        Wish::Edit { whom: whom.clone(), which: which.clone(), text }
     }
 }

@@ -39,7 +39,7 @@ impl Alone {
         let lock = dir.lock().map_err(Fatal::failed)?;
         let server = args.server.clone().ok_or_else(|| Fatal::failed("no server is named"))?;
         let identity = dir.identity().map_err(Fatal::failed)?;
-        let name = start::own_name(args, dir).await;
+        let name = start::prepare(args, dir, &identity).await?;
         let config = start::config(args, dir, identity, server, start::Place::Elsewhere, name)?;
         let (engine, events) = Engine::start(config).await.map_err(Fatal::failed)?;
         let mut alone = Self { engine, events, _lock: lock };

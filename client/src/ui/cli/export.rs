@@ -43,7 +43,7 @@ pub(super) async fn run(args: &Args, options: &Export, dir: &DataDir) -> Result<
         Some(path) => Output::File(NewFile::create(path)?),
         None => Output::Stdout,
     };
-    let own_name = start::own_name(args, dir).await;
+    let own_name = start::own_name(args, &store).await.map_err(Fatal::failed)?;
     let anonymiser = match options.anonymise {
         true => Some(anonymiser(&store, &own_name).await?),
         false => None,

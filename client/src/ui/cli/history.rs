@@ -52,7 +52,7 @@ fn select(
             let peer = text.parse().or_else(|_| names.find(text)).map_err(unclear)?;
             ConversationId::direct(me, peer)
         }
-        History { room: Some(text), .. } => rooms::find(text, &all).map_err(unclear)?,
+        History { room: Some(text), .. } => rooms::find(text, &all, me).map_err(unclear)?,
         _ => return Ok(all),
     };
     all.retain(|conversation| conversation.id == wanted);

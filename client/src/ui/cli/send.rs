@@ -12,11 +12,15 @@ const STDIN: &str = "-";
 
 /// What `options` ask for.
 pub(super) fn request(options: &Send) -> Result<Request, Fatal> {
-    let text = match options.text.as_slice() {
-        [only] if only == STDIN => read(io::stdin().lock())?,
-        words => words.join(" "),
-    };
-    Ok(Request::Send { to: options.to.clone(), text })
+    Ok(Request::Send { to: options.to.clone(), text: text(&options.text)? })
+}
+
+/// The words of a command line as one text, or what comes through the standard input.
+pub(super) fn text(words: &[String]) -> Result<String, Fatal> {
+    match words {
+        [only] if only == STDIN => read(io::stdin().lock()),
+        words => Ok(words.join(" ")),
+    }
 }
 
 /// All of the input as one message, without the line break at its end.

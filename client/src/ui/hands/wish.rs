@@ -10,6 +10,7 @@ use crate::net::unix_ms;
 use crate::store::{Stance, Subject};
 use crate::ui::names::{NameError, Names};
 use crate::ui::news::News;
+use crate::ui::plain::Place;
 use crate::ui::show::{self, Colour};
 use crate::ui::wish::Wish;
 use crate::ui::{Exit, json, rooms};
@@ -108,17 +109,16 @@ impl Worker {
     /// A person, or a room; people first unless `#` says otherwise.
     async fn subject(&self, names: &Names, text: &str) -> Result<Subject, Reply> {
         let conversations = self.store().conversations().await.map_err(failed)?;
-        if text.starts_with('#') {
-            return rooms::find(text, &conversations).map(Subject::Room).map_err(unclear);
-        }
-        match (self.anybody(names, text).await, rooms::find(text, &conversations)) {
-            (Err(_), Ok(room)) => Ok(Subject::Room(room)),
-            (peer, _) => peer.map(Subject::Person),
+        match rooms::find_place(text, &conversations, names) {
+            Ok(Place::Person(peer)) => Ok(Subject::Person(peer)),
+            Ok(Place::Room(room)) => Ok(Subject::Room(room)),
+            Err(NameError::Nobody(_)) => self.anybody(names, text).await.map(Subject::Person),
+            Err(error) => Err(unclear(error)),
         }
     }
 
     /// A contact, a member of a room or somebody who is blocked, or anybody by the whole key.
-    async fn anybody(&self, names: &Names, text: &str) -> Result<PeerId, Reply> {
+    pub(in crate::ui) async fn anybody(&self, names: &Names, text: &str) -> Result<PeerId, Reply> {
         let unknown = match text.parse().or_else(|_| names.find(text)) {
             Ok(peer) => return Ok(peer),
             Err(error @ NameError::Nobody(_)) if text.len() >= MIN_KEY => error,

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::import;
 use super::request::{Reply, Request};
 use crate::engine::{Connected, Engine, EngineError, Person, Visibility, check_text};
-use crate::log::{Content, ConversationId};
+use crate::log::{Content, ConversationId, MessageId};
 use crate::net::unix_ms;
 use crate::store::{Contact, MessageRow, Store, StoreError};
 use crate::ui::meeting::{self, Wish};
@@ -111,7 +111,10 @@ impl Worker {
         let content = Content::text(text);
         let place = rooms::find_place(to, &conversations, &names);
         let (message, shown) = match place.map_err(|error| Reply::failed(Exit::Unclear, &error))? {
-            Place::Room(room) => (self.write(room, content).await, to.to_owned()),
+            Place::Room(room) => {
+                let title = conversations.iter().find(|it| it.id == room).map(rooms::title);
+                (self.write(room, content).await, title.unwrap_or_default())
+            }
             Place::Person(peer) => (self.write_to(peer, content).await, names.shown(peer)),
         };
         let message = Box::new(message.map_err(failed)?);
@@ -122,8 +125,8 @@ impl Worker {
 
     const fn when_sent(&self) -> &'static str {
         match self {
-            Self::Running { .. } => "written; sent as soon as you are both here",
-            Self::Alone { .. } => "written; sent when a client runs and you are both here",
+            Self::Running { .. } => "written; it goes out at once, or as soon as there is a connection",
+            Self::Alone { .. } => "written; it goes out when a client runs and there is a connection",
         }
     }
 
@@ -155,6 +158,13 @@ impl Worker {
         }
     }
 
+    pub(in crate::ui) async fn cancel(&self, id: MessageId) -> Result<(), EngineError> {
+        match self {
+            Self::Running { engine, .. } => engine.cancel(id).await,
+            Self::Alone { store, .. } => Ok(store.cancel(id).await?),
+        }
+    }
+
     async fn talk(&self, wish: talking::Wish) -> Result<Reply, Reply> {
         let done = talking::perform(self, wish).await;
         let news = done.map_err(|fatal| Reply::failed(fatal.exit, &fatal.message))?;
@@ -168,7 +178,11 @@ impl Worker {
     async fn rename(&self, peer: &str, name: &str) -> Result<Reply, Reply> {
         let peer = find(&self.names().await?, peer)?;
         let name = common::text::one_line(name, common::text::MAX_NAME);
-        self.store().rename(peer, &name).await.map_err(failed)?;
+        match self {
+            Self::Running { engine, .. } => engine.rename(peer, &name).await,
+            Self::Alone { store, .. } => store.rename(peer, &name).await.map_err(EngineError::from),
+        }
+        .map_err(failed)?;
         let text = format!("{} is called {} from now on", peer.short(), self.names().await?.shown(peer));
         let events = json::line(&News::Info(text.clone()), unix_ms());
         Ok(Reply::good(text, events))

@@ -256,6 +256,8 @@ pub(in crate::ui) struct Neighbour {
 pub(in crate::ui) struct Room {
     pub(in crate::ui) conversation: String,
     pub(in crate::ui) title: String,
+    /// How this user stands to it; none once they have left.
+    pub(in crate::ui) standing: Option<String>,
     /// Their keys.
     pub(in crate::ui) members: Vec<String>,
     pub(in crate::ui) unread: usize,

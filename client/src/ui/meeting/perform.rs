@@ -93,7 +93,7 @@ async fn conversations(worker: &Worker) -> Result<Vec<Conversation>, Fatal> {
 }
 
 async fn find_room(worker: &Worker, typed: &str) -> Result<ConversationId, Fatal> {
-    rooms::find(typed, &conversations(worker).await?).map_err(unclear)
+    rooms::find(typed, &conversations(worker).await?, worker.store().me()).map_err(unclear)
 }
 
 fn title(room: ConversationId, all: &[Conversation], me: PeerId, names: &Names) -> String {

@@ -54,7 +54,7 @@ pub(super) fn settings(settings: &[(&Setting, &str)]) -> String {
     let line = |(setting, value): &(&Setting, &str)| {
         format!("\n   {:<11} {value:<4} ({})  {}", setting.name, setting.values.join(", "), setting.help)
     };
-    format!("settings, changed by /set NAME VALUE:{}", settings.iter().map(line).collect::<String>())
+    format!("settings; set NAME VALUE changes one:{}", settings.iter().map(line).collect::<String>())
 }
 
 /// One person.

@@ -3,22 +3,24 @@
 use common::identity::PeerId;
 use common::text;
 
+use super::show::MAX_LISTED;
 use super::{Outcome, Wish};
 use crate::engine::{EngineError, Member, check_text};
-use crate::log::{Act, Content, ConversationId, MessageId, Reaction, Text};
+use crate::log::{Act, Content, ConversationId, Reaction, Standing, Text};
 use crate::net::unix_ms;
 use crate::store::{Conversation, HistoryRow, MessageRow, Selection, Store};
 use crate::ui::hands::Worker;
 use crate::ui::names::Names;
 use crate::ui::news::News;
-use crate::ui::{Exit, Fatal, rooms};
+use crate::ui::rooms::{self, standing, title};
+use crate::ui::{Exit, Fatal};
 
 /// Messages among which one is looked for.
 const AMONG: usize = 1000;
 /// Digits of a number that counts back; longer ones are the beginning of an id.
 const MAX_DIGITS: usize = 4;
-/// Unsent messages that are listed.
-const MAX_UNSENT: usize = 100;
+/// Unsent messages among which one is looked for.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// Does what is wanted and tells what came of it, or says why it cannot be done.
 pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, Fatal> {
@@ -27,20 +29,31 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, 
     match wish {
         Wish::Create { name } => create(worker, name).await,
         Wish::Accept { room } => {
-            let title = act(worker, &room, Act::Accept).await?;
+            let title = accept(worker, &room).await?;
             done(format!("the invitation to {title} is taken"))
         }
         Wish::Leave { room } => {
+            find_own_room(store, &room).await?;
             let title = act(worker, &room, Act::Leave).await?;
             done(format!("you have left {title}"))
         }
         Wish::Invite { room, peer } => {
-            let (peer, name) = find_person(store, &peer).await?;
+            let (peer, name) = find_person(worker, &peer).await?;
+            let there = find_own_room(store, &room).await?;
+            match standing(&there, peer) {
+                Some(Standing::Invited) => return Err(Fatal::failed(format!("{name} is already invited"))),
+                Some(_) => return Err(Fatal::failed(format!("{name} is already in {}", title(&there)))),
+                None => {}
+            }
             let title = act(worker, &room, Act::Add(peer)).await?;
             done(format!("{name} is invited into {title}"))
         }
         Wish::Remove { room, peer } => {
-            let (peer, name) = find_member(store, &room, &peer).await?;
+            let (peer, name) = find_person(worker, &peer).await?;
+            let there = find_own_room(store, &room).await?;
+            if standing(&there, peer).is_none() {
+                return Err(Fatal::failed(format!("{name} is not in {}", title(&there))));
+            }
             let title = act(worker, &room, Act::Remove(peer)).await?;
             done(format!("{name} is put out of {title}"))
         }
@@ -54,12 +67,16 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, 
             done(format!("the topic of {title} is set"))
         }
         Wish::Members { room } => members(worker, &room).await,
-        Wish::Unsent => Ok(News::Talking(Outcome::Unsent(unsent(store).await?))),
-        Wish::Cancel { id } => cancel(store, &id).await,
+        Wish::Unsent => {
+            let unsent = store.unsent_rows(MAX_LISTED + 1).await.map_err(Fatal::failed)?;
+            Ok(News::Talking(Outcome::Unsent(unsent)))
+        }
+        Wish::Cancel { id } => cancel(worker, &id).await,
         Wish::Reply { whom, which, text } => {
             check_text(&text).map_err(Fatal::failed)?;
             let target = find_message(store, &whom, &which).await?;
-            let text = Text { text, reply_to: Some(target.id()), mentions: vec![target.author] };
+            let mentions = vec![target.author].into_iter().filter(|author| *author != store.me()).collect();
+            let text = Text { text, reply_to: Some(target.id()), mentions };
             let row = write(worker, target.conversation, Content::Text(text)).await?;
             Ok(News::Message { message: Box::new(row), is_typed: true })
         }
@@ -81,6 +98,11 @@ fn unclear(error: impl std::fmt::Display) -> Fatal {
 }
 
 async fn create(worker: &Worker, name: String) -> Result<News, Fatal> {
+    // What is shown before the name of every room is not said twice.
+    let name = name.trim().trim_start_matches('#').to_owned();
+    if text::one_line(&name, text::MAX_NAME).is_empty() {
+        return Err(Fatal::with(Exit::Usage)(&"a room needs a name"));
+    }
     let room = match worker {
         Worker::Running { engine, .. } => engine.create_room(&name).await.map_err(Fatal::failed)?,
         Worker::Alone { store, identity } => {
@@ -96,7 +118,7 @@ async fn create(worker: &Worker, name: String) -> Result<News, Fatal> {
 
 async fn members(worker: &Worker, typed: &str) -> Result<News, Fatal> {
     let (store, names) = (worker.store(), Names::of(worker.store()).await.map_err(Fatal::failed)?);
-    let room = find_room(store, typed).await?;
+    let room = find_own_room(store, typed).await?;
     let stances = store.stances().await.map_err(Fatal::failed)?;
     let is_connected = |peer| match worker {
         Worker::Running { engine, .. } => engine.is_connected(peer),
@@ -113,27 +135,42 @@ async fn members(worker: &Worker, typed: &str) -> Result<News, Fatal> {
     Ok(News::Talking(Outcome::Members { room: room.id, title: title(&room), members }))
 }
 
-async fn unsent(store: &Store) -> Result<Vec<(crate::store::Unsent, MessageRow)>, Fatal> {
-    let unsent = store.unsent(MAX_UNSENT).await.map_err(Fatal::failed)?;
-    let ids: Vec<_> = unsent.iter().map(|unsent| unsent.id).collect();
-    let rows = store.get(&ids).await.map_err(Fatal::failed)?;
-    let with_row = |unsent: crate::store::Unsent| {
-        let row = rows.iter().find(|row| row.id() == unsent.id)?;
-        Some((unsent, row.clone()))
-    };
-    Ok(unsent.into_iter().filter_map(with_row).collect())
+/// Takes back the newest message that can be, or the one whose id begins so.
+async fn cancel(worker: &Worker, typed: &str) -> Result<News, Fatal> {
+    let store = worker.store();
+    let unsent = store.unsent_rows(MAX_LOOKED_AT).await.map_err(Fatal::failed)?;
+    let wanted = typed.to_lowercase();
+    let meant = unsent.iter().rev().filter(|(unsent, _)| unsent.id.to_string().starts_with(&wanted));
+    let mut ids: Vec<_> = meant.map(|(unsent, _)| unsent.id).collect();
+    ids.dedup();
+    if !wanted.is_empty() && ids.iter().any(|id| *id != ids[0]) {
+        return Err(unclear(format!(
+            "the ids of several messages begin with {:?}",
+            text::one_line(typed, text::MAX_NAME)
+        )));
+    }
+    let mut last = unclear("no such message waits");
+    for id in ids {
+        match worker.cancel(id).await {
+            Ok(()) => return Ok(News::Talking(Outcome::Cancelled(id))),
+            Err(error) => last = Fatal::failed(error),
+        }
+    }
+    Err(last)
 }
 
-async fn cancel(store: &Store, typed: &str) -> Result<News, Fatal> {
-    let unsent = unsent(store).await?;
-    let is_meant = |id: MessageId| typed.is_empty() || id.to_string().starts_with(&typed.to_lowercase());
-    let found = unsent.iter().rev().find(|(unsent, _)| is_meant(unsent.id));
-    let (unsent, _) = found.ok_or_else(|| unclear("no such message waits"))?;
-    store.cancel(unsent.id).await.map_err(Fatal::failed)?;
-    Ok(News::Talking(Outcome::Cancelled(unsent.id)))
+async fn accept(worker: &Worker, room: &str) -> Result<String, Fatal> {
+    let there = find_own_room(worker.store(), room).await?;
+    match standing(&there, worker.store().me()) {
+        Some(Standing::Invited) => act(worker, room, Act::Accept).await,
+        _ => Err(Fatal::failed(format!("you are in {} already", title(&there)))),
+    }
 }
 
 async fn react(worker: &Worker, whom: &str, which: &str, sign: String) -> Result<News, Fatal> {
+    if sign.trim().is_empty() {
+        return Err(Fatal::with(Exit::Usage)(&"a reaction needs a sign"));
+    }
     let target = find_message(worker.store(), whom, which).await?;
     let me = worker.store().me();
     let is_set = target.marks.reactions.iter().any(|(known, who)| *known == sign && who.contains(&me));
@@ -143,7 +180,12 @@ async fn react(worker: &Worker, whom: &str, which: &str, sign: String) -> Result
 
 /// Writes something into a room, and tells what that is called.
 async fn act(worker: &Worker, room: &str, act: Act) -> Result<String, Fatal> {
-    let room = find_room(worker.store(), room).await?;
+    let room = find_own_room(worker.store(), room).await?;
+    if standing(&room, worker.store().me()) == Some(Standing::Invited)
+        && !matches!(act, Act::Accept | Act::Leave)
+    {
+        return Err(Fatal::failed(format!("you are invited into {}: join it first", title(&room))));
+    }
     write(worker, room.id, Content::Room(act)).await?;
     Ok(title(&room))
 }
@@ -162,26 +204,24 @@ async fn change(worker: &Worker, target: &MessageRow, content: Content) -> Resul
 
 async fn find_room(store: &Store, typed: &str) -> Result<Conversation, Fatal> {
     let all = store.conversations().await.map_err(Fatal::failed)?;
-    let id = rooms::find(typed, &all).map_err(unclear)?;
+    let id = rooms::find(typed, &all, store.me()).map_err(unclear)?;
     all.into_iter().find(|it| it.id == id).ok_or_else(|| unclear("that room is not known here"))
 }
 
-async fn find_person(store: &Store, typed: &str) -> Result<(PeerId, String), Fatal> {
-    let names = Names::of(store).await.map_err(Fatal::failed)?;
-    let peer = typed.parse().or_else(|_| names.find(typed)).map_err(unclear)?;
-    Ok((peer, names.shown(peer)))
+/// The same, if this user is in it or is invited.
+async fn find_own_room(store: &Store, typed: &str) -> Result<Conversation, Fatal> {
+    let room = find_room(store, typed).await?;
+    match standing(&room, store.me()) {
+        Some(_) => Ok(room),
+        None => Err(Fatal::failed(format!("you are not in {} any more", title(&room)))),
+    }
 }
 
-/// Somebody who is known here, or a member of `room` by the beginning of the key.
-async fn find_member(store: &Store, room: &str, typed: &str) -> Result<(PeerId, String), Fatal> {
-    let room = find_room(store, room).await?;
-    let found = find_person(store, typed).await;
-    let wanted = typed.to_lowercase();
-    let mut members = room.members.iter().filter(|(peer, _)| peer.to_string().starts_with(&wanted));
-    match (found, members.next(), members.next()) {
-        (Err(_), Some((peer, _)), None) if !wanted.is_empty() => Ok((*peer, peer.short())),
-        (found, _, _) => found,
-    }
+async fn find_person(worker: &Worker, typed: &str) -> Result<(PeerId, String), Fatal> {
+    let names = Names::of(worker.store()).await.map_err(Fatal::failed)?;
+    let found = worker.anybody(&names, typed).await;
+    let peer = found.map_err(|reply| Fatal { exit: reply.exit, message: reply.text })?;
+    Ok((peer, names.shown(peer)))
 }
 
 async fn find_message(store: &Store, whom: &str, which: &str) -> Result<MessageRow, Fatal> {
@@ -189,34 +229,36 @@ async fn find_message(store: &Store, whom: &str, which: &str) -> Result<MessageR
     let all = store.conversations().await.map_err(Fatal::failed)?;
     let conversation = rooms::find_conversation(whom, &all, &names)?;
     let back = which.parse::<usize>().ok().filter(|_| which.len() <= MAX_DIGITS);
-    let selection = Selection { conversation, before: None, limit: back.unwrap_or(AMONG) };
+    let selection = Selection { conversation, before: None, limit: AMONG };
     let rows = store.history(selection).await.map_err(Fatal::failed)?;
-    let messages = rows.into_iter().filter_map(|row| match row {
-        HistoryRow::Message(message) => Some(*message),
-        HistoryRow::Gap(_) => None,
+    let texts = rows.into_iter().rev().filter_map(|row| match row {
+        HistoryRow::Message(message) if message.content.as_text().is_some() => Some(*message),
+        HistoryRow::Message(_) | HistoryRow::Gap(_) => None,
     });
-    let messages: Vec<_> = messages.collect();
+    let texts: Vec<_> = texts.collect();
     let wanted = which.to_lowercase();
-    let found = match back {
-        Some(back) if messages.len() == back => messages.into_iter().next(),
-        Some(_) => None,
-        None => messages.into_iter().rev().find(|it| it.id().to_string().starts_with(&wanted)),
+    let mut found = match back {
+        Some(back) => texts.into_iter().skip(back.wrapping_sub(1)).take(1).collect(),
+        None => texts.into_iter().filter(|it| it.id().to_string().starts_with(&wanted)).collect::<Vec<_>>(),
     };
-    found
-        .filter(|_| !wanted.is_empty())
-        .ok_or_else(|| unclear("there is no such message; 1 is the last one, 2 the one before"))
+    if found.len() > 1 {
+        return Err(unclear(format!(
+            "the ids of {} messages begin with {:?}",
+            found.len(),
+            text::one_line(which, text::MAX_NAME)
+        )));
+    }
+    let message = found
+        .pop()
+        .ok_or_else(|| unclear("there is no such message; 1 is the last one, 2 the one before"))?;
+    if message.marks.deleted {
+        return Err(Fatal::failed("its author has taken it back"));
+    }
+    Ok(message)
 }
 
 /// The same, of this user's texts.
 async fn find_own(store: &Store, whom: &str, which: &str) -> Result<MessageRow, Fatal> {
     let target = find_message(store, whom, which).await?;
-    match store.is_own_text(target.id()).await.map_err(Fatal::failed)? {
-        true => Ok(target),
-        false => Err(Fatal::failed(EngineError::NotYours)),
-    }
-}
-
-fn title(room: &Conversation) -> String {
-    let name = room.room.as_ref().map_or("", |names| names.name.as_str());
-    format!("#{}", text::one_line(name, text::MAX_NAME))
+    if target.own { Ok(target) } else { Err(Fatal::failed(EngineError::NotYours)) }
 }

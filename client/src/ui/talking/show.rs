@@ -11,6 +11,8 @@ use crate::ui::names::Names;
 
 /// Characters of a text in a list.
 const MAX_SHOWN: usize = 60;
+/// Unsent messages that are listed.
+pub(super) const MAX_LISTED: usize = 100;
 /// Characters of a topic.
 const MAX_TOPIC: usize = 240;
 
@@ -24,7 +26,7 @@ pub(in crate::ui) fn lines(outcome: &Outcome, names: &Names) -> String {
         Outcome::Topic { topic, .. } if topic.is_empty() => "no topic is set".to_owned(),
         Outcome::Topic { topic, .. } => format!("topic: {}", text::one_line(topic, MAX_TOPIC)),
         Outcome::Members { title, members, .. } => {
-            let lines = members.iter().map(|it| format!("\n   {}", member(it, names)));
+            let lines = members.iter().map(|it| format!("\n   {}", member(it)));
             format!("in {title}:{}", lines.collect::<String>())
         }
         Outcome::Unsent(unsent) if unsent.is_empty() => "all that you wrote is delivered".to_owned(),
@@ -35,17 +37,18 @@ pub(in crate::ui) fn lines(outcome: &Outcome, names: &Names) -> String {
                 let recipient = names.shown(unsent.recipient);
                 format!("\n   {} to {recipient}, {}: {text}", short(&unsent.id), unsent.state)
             });
-            format!("{} not delivered:{}", unsent.len(), lines.collect::<String>())
+            let count = match unsent.len() {
+                count if count > MAX_LISTED => format!("more than {MAX_LISTED}"),
+                count => count.to_string(),
+            };
+            format!("{count} not delivered:{}", lines.take(MAX_LISTED).collect::<String>())
         }
         Outcome::Cancelled(id) => format!("{} is cancelled", short(id)),
     }
 }
 
-fn member(member: &Member, names: &Names) -> String {
-    let name = match names.knows(member.peer) {
-        true => names.shown(member.peer),
-        false => text::one_line(&member.name, MAX_SHOWN),
-    };
+fn member(member: &Member) -> String {
+    let name = &member.name;
     let state = match (member.regard, member.connected) {
         (Regard::Hidden, _) => ", blocked",
         (Regard::Quiet, true) => ", muted, connected",
@@ -119,7 +122,7 @@ pub(in crate::ui) fn event(outcome: &Outcome) -> Event<'_> {
         Outcome::Topic { room, topic } => Event::Topic { conversation: room.to_string(), topic },
         Outcome::Members { room, title, members } => Event::Members {
             conversation: room.to_string(),
-            title,
+            title: title.trim_start_matches('#'),
             members: members.iter().map(Listed::from).collect(),
         },
         Outcome::Unsent(unsent) => Event::Unsent { messages: unsent.iter().map(Open::from).collect() },

@@ -96,6 +96,12 @@ impl Buffer {
         }
     }
 
+    /// It has never been written.
+    pub(super) fn remove(&mut self, id: MessageId) {
+        self.items.retain(|item| item.message().is_none_or(|row| row.order.id != id));
+        self.selected.take_if(|selected| *selected == id);
+    }
+
     /// Somebody is blocked, or not any more.
     pub(super) fn set_blocked(&mut self, peer: PeerId, is_blocked: bool) {
         for item in &mut self.items {

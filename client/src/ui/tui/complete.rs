@@ -1,5 +1,6 @@
 //! Completion of commands, names and conversations. Pure.
 
+use crate::engine::settings::SETTINGS;
 use crate::ui::commands::{self, Arg};
 use crate::ui::names::Names;
 
@@ -51,8 +52,11 @@ fn argument(before: &str, command: &str, names: &Names, titles: &[String]) -> Op
     let rest = rest.trim_start();
     let start = before.len() - rest.len();
     let fitting = |of: &mut dyn Iterator<Item = String>| {
-        let typed = rest.trim_start_matches('"').trim_start_matches('#').to_lowercase();
-        let begins = |name: &String| name.trim_start_matches('#').to_lowercase().starts_with(&typed);
+        let typed = rest.trim_start_matches('"').to_lowercase();
+        let begins = |name: &String| {
+            let name = name.to_lowercase();
+            name.starts_with(&typed) || name.trim_start_matches('#').starts_with(&typed)
+        };
         of.filter(begins).map(quoted).collect::<Vec<_>>()
     };
     match commands::find(name)?.first {
@@ -63,6 +67,7 @@ fn argument(before: &str, command: &str, names: &Names, titles: &[String]) -> Op
             Some((start, fitting(&mut rooms)))
         }
         Arg::Command => Some((start, fitting(&mut commands::names().map(str::to_owned)))),
+        Arg::Setting => Some((start, fitting(&mut SETTINGS.iter().map(|setting| setting.name.to_owned())))),
         Arg::None | Arg::Free => Some(mention(before, names)),
     }
 }
@@ -118,6 +123,10 @@ mod tests {
         assert_eq!(all("/to #m"), ["/to #mountains "]);
         assert_eq!(all("/to b"), ["/to Bert "]);
         assert_eq!(all("/msg mo"), ["/msg #mountains "]);
+        assert_eq!(
+            (all("/to #"), all("/set be")),
+            (vec!["/to #mountains ".to_owned()], vec!["/set bell ".to_owned()])
+        );
         assert_eq!((all("/join m"), all("/join b")), (vec!["/join #mountains ".to_owned()], Vec::new()));
         assert_eq!(all("hello @be"), ["hello @Bert "]);
         assert_eq!(all("hello be"), ["hello Bert "]);

@@ -20,8 +20,8 @@ pub(super) enum Overlay {
     Qr { title: String, notes: Vec<String>, text: String },
     /// The best conversations for what is typed.
     Jump { typed: String, ranked: Vec<usize>, chosen: usize },
-    /// Messages in which the words were found.
-    Search { typed: String, found: Vec<Found>, has_more: bool, chosen: usize },
+    /// Messages in which the words were found; `note` says why there are none.
+    Search { typed: String, found: Vec<Found>, has_more: bool, chosen: usize, note: String },
 }
 
 /// What is done with the choice.
@@ -33,6 +33,11 @@ pub(super) enum Chosen {
 }
 
 impl Overlay {
+    /// A search for what is typed, before anything was found.
+    pub(super) const fn search(typed: String) -> Self {
+        Self::Search { typed, found: Vec::new(), has_more: false, chosen: 0, note: String::new() }
+    }
+
     /// Moves the choice, or the text by `page` lines.
     pub(super) fn step(&mut self, is_up: bool, by: usize) {
         let (place, count) = match self {

@@ -229,7 +229,7 @@ impl World {
             Lacking::Rows(rows)
         };
         if let Some(end) = self.ends[(to, from)].as_mut().map(Part::edit) {
-            end.syncing.begin(room(), lacking);
+            end.syncing.begin(room(), lacking, Vec::new());
         }
     }
 

@@ -1,6 +1,5 @@
 //! Comparing conversations with the peer, and handing over what it lacks (`docs/protocol.md` §7.4).
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
@@ -13,7 +12,7 @@ use super::{Sender, write};
 use crate::log::ingest::Quota;
 use crate::log::wire::{Carry, Have, HeadsHash, Later, LogFrame, MAX_IDS, News, Read, Summary};
 use crate::log::{ConversationId, MessageId};
-use crate::store::{Lacking, MessageRow, Point};
+use crate::store::Point;
 
 /// Name of the setting by which the user does not tell what was read: `off`.
 pub const READ_MARKS: &str = "read_marks";
@@ -149,53 +148,22 @@ impl Sender<'_> {
         if self.direct.is(conversation) {
             self.hear_direct_position(known, &lacking, out).await?;
         }
-        // What the peer did not know where to put is not on its way any more.
-        let dropped = self.drop_in_flight(conversation);
-        self.send_known_again(conversation, dropped, &lacking, out).await?;
-        self.syncing.begin(conversation, lacking);
+        // What the peer did not know where to put is not on its way any more; and what it has from a third in the meantime
+        // it has not acknowledged here.
+        self.drop_in_flight(conversation);
+        let unconfirmed = exchange.store.unconfirmed(exchange.peer, conversation, self.cursor).await?;
+        self.syncing.begin(conversation, lacking, unconfirmed);
         Ok(())
     }
 
-    /// What was on its way and the peer has nevertheless, from a third, goes once more, to be acknowledged: it is not among what
-    /// is lacking.
-    async fn send_known_again(
-        &mut self,
-        conversation: ConversationId,
-        mut dropped: Vec<MessageId>,
-        lacking: &Lacking,
-        out: &mut BytesMut,
-    ) -> Result<(), ExchangeError> {
-        let Lacking::Rows(rows) = lacking else { return Ok(()) };
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        let exchange = self.shared.exchange;
-        let is_lacking = |row: &MessageRow| i64::try_from(row.arrival).is_ok_and(|row| rows.contains(&row));
-        let lacked: BTreeSet<_> = exchange
-            .store
-            .get(&dropped)
-            .await?
-            .iter()
-            .filter(|row| is_lacking(row))
-            .map(MessageRow::id)
-            .collect();
-        dropped.retain(|id| !lacked.contains(id));
-        for message in exchange.store.signed_for(exchange.peer, dropped).await? {
-            self.count_in(conversation, message.id(), message.bytes().len());
-            LogFrame::from(Carry { bytes: message.bytes().to_vec() }).encode(out);
-        }
-        Ok(())
-    }
-
-    fn drop_in_flight(&mut self, conversation: ConversationId) -> Vec<MessageId> {
+    fn drop_in_flight(&mut self, conversation: ConversationId) {
         let dropped: Vec<_> =
             self.in_flight.iter().filter(|(_, (at, _))| *at == conversation).map(|(id, _)| *id).collect();
-        for id in &dropped {
-            if let Some((_, len)) = self.in_flight.remove(id) {
+        for id in dropped {
+            if let Some((_, len)) = self.in_flight.remove(&id) {
                 self.in_flight_bytes -= len;
             }
         }
-        dropped
     }
 
     /// The peer has no room for more of a conversation: nothing of it goes there until it asks.

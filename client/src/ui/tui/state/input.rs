@@ -10,7 +10,7 @@ use super::super::overlay::Overlay;
 use super::{Action, Mode, State};
 use crate::log::{MAX_TEXT_LEN, MessageId};
 use crate::ui::line::{self, Command, Line};
-use crate::ui::plain::Input;
+use crate::ui::plain::{Input, Place};
 
 /// Lines that a turn of the wheel scrolls.
 const WHEEL: usize = 3;
@@ -80,7 +80,6 @@ impl State {
             (Intent::Edit(Edit::Insert(keys::CLOSE)), _) => {}
             (Intent::Edit(Edit::Insert(keys::COPY)), Some(Overlay::Qr { text, .. })) => {
                 self.actions.push(Action::Copy(text.clone()));
-                self.overlay = None;
                 return self.tell("copied, if the terminal takes it".to_owned(), false, now_ms);
             }
             (Intent::Edit(Edit::Insert(_)), _) => self.close_what_is_read(),
@@ -192,8 +191,7 @@ impl State {
     }
 
     fn send(&mut self, now_ms: u64) {
-        // In a room there is nobody whom the line is to: it goes where the screen is.
-        let to = self.active().and_then(|entry| entry.peer);
+        let to = self.active().map(|entry| entry.peer.map_or(Place::Room(entry.id), Place::Person));
         let mode = std::mem::take(&mut self.mode);
         if let Mode::Delete(id) = mode {
             self.actions.push(Action::Input(Input::Line { text: format!("/delete {}", short(id)), to }));

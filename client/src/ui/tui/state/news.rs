@@ -9,7 +9,7 @@ use super::super::keys::KEYS;
 use super::super::overlay::{Found, Overlay};
 use super::{Action, ServerState, State};
 use crate::engine::{Choice, ConversationInfo, Person};
-use crate::log::ConversationId;
+use crate::log::{Content, ConversationId};
 use crate::store::{HistoryRow, MessageRow, Regard};
 use crate::ui::commands;
 use crate::ui::meeting::Outcome;
@@ -47,6 +47,7 @@ impl State {
                 let row = bind::row(&message, &self.names, &self.my_name);
                 self.panes.get_mut(message.conversation).change(row);
             }
+            News::Cancelled(id) => self.panes.all_mut().for_each(|buffer| buffer.remove(id)),
             News::Typing { conversation, peer } => self.typing.note(conversation, peer, now_ms),
             News::Gap { conversation, gap } => {
                 self.panes.get_mut(conversation).gap = gap;
@@ -99,6 +100,10 @@ impl State {
             let mut lines = lines.lines().map(bare);
             let title = lines.next().unwrap_or_default();
             self.overlay = Some(Overlay::Text { title, lines: lines.collect(), top: 0 });
+            return;
+        }
+        if let (News::Error(_), Some(Overlay::Search { note, .. })) = (news, &mut self.overlay) {
+            *note = text;
             return;
         }
         let is_error = matches!(news, News::Error(_) | News::ServerTrouble(_) | News::Impostor { .. });
@@ -188,7 +193,10 @@ impl State {
             return;
         }
         let is_direct = entry.is_none_or(|entry| entry.peer.is_some());
-        if !is_looked_at {
+        let is_said = matches!(message.content, Content::Text(_)) && !message.marks.deleted;
+        if !is_looked_at && !is_said {
+            // What happens in a room calls nobody.
+        } else if !is_looked_at {
             self.panes.get_mut(id).add_unread(order, is_mention);
             if is_direct || is_mention {
                 self.call(format!("message from {}", self.names.shown(author)), now_ms);
@@ -221,8 +229,9 @@ impl State {
 
     /// Asks for what is typed into the search.
     pub(super) fn search(&mut self) {
-        if let Some(Overlay::Search { typed, found, .. }) = &mut self.overlay {
+        if let Some(Overlay::Search { typed, found, note, .. }) = &mut self.overlay {
             found.clear();
+            note.clear();
             if !typed.trim().is_empty() {
                 self.actions.push(Action::Input(Input::Search { query: begun(typed) }));
             }
@@ -231,13 +240,8 @@ impl State {
 
     fn handle_found(&mut self, hits: Vec<search::Found>, more: bool, is_rest: bool) {
         let overlay = self.overlay.take().filter(|overlay| matches!(overlay, Overlay::Search { .. }));
-        let mut overlay = overlay.unwrap_or(Overlay::Search {
-            typed: String::new(),
-            found: Vec::new(),
-            has_more: false,
-            chosen: 0,
-        });
-        if let Overlay::Search { found, has_more, .. } = &mut overlay {
+        let mut overlay = overlay.unwrap_or_else(|| Overlay::search(String::new()));
+        if let Overlay::Search { found, has_more, note, typed, .. } = &mut overlay {
             if !is_rest {
                 found.clear();
             }
@@ -248,6 +252,8 @@ impl State {
                 row: bind::row(&hit.message, &self.names, &self.my_name),
             });
             found.extend(hits);
+            let is_nothing = found.is_empty() && !typed.trim().is_empty();
+            *note = if is_nothing { "nothing was found".to_owned() } else { String::new() };
         }
         self.overlay = Some(overlay);
     }

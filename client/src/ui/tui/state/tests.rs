@@ -131,7 +131,7 @@ fn inputs(state: &mut State) -> Vec<Input> {
 }
 
 fn line(text: &str) -> Input {
-    Input::Line { text: text.to_owned(), to: Some(peer(2)) }
+    Input::Line { text: text.to_owned(), to: Some(Place::Person(peer(2))) }
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn rooms_stand_in_the_list_and_take_what_is_typed() {
     assert!(matches!(asked.as_slice(), [Input::Open(Some(Place::Room(_))), Input::Page { .. }]), "{asked:?}");
     keys(&mut state, "hello");
     press(&mut state, KeyCode::Enter, KeyModifiers::NONE);
-    assert_eq!(inputs(&mut state), [Input::Line { text: "hello".to_owned(), to: None }]);
+    assert_eq!(inputs(&mut state), [Input::Line { text: "hello".to_owned(), to: Some(Place::Room(room)) }]);
     state.handle_news(News::Rooms(Vec::new()), NOON);
     assert!(state.active().is_some(), "the open one stays");
     state.handle_news(News::Turned { conversation: Some(id_of(2)) }, NOON);

@@ -89,7 +89,7 @@ impl State {
     }
 
     pub(super) fn start_search(&mut self, typed: String) {
-        self.overlay = Some(Overlay::Search { typed, found: Vec::new(), has_more: false, chosen: 0 });
+        self.overlay = Some(Overlay::search(typed));
         self.search();
     }
 

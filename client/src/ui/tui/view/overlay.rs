@@ -41,8 +41,11 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
             let choices = ranked.iter().map(|at| jump(state, *at, inside)).collect();
             choose(state, typed, choices, *chosen, inside, frame);
         }
-        Overlay::Search { typed, found, chosen, .. } => {
-            let choices = found.iter().map(|found| hit(state, found, inside)).collect();
+        Overlay::Search { typed, found, chosen, note, .. } => {
+            let mut choices: Vec<_> = found.iter().map(|found| hit(state, found, inside)).collect();
+            if choices.is_empty() {
+                choices = vec![Line::styled(note.clone(), state.theme.dim())];
+            }
             choose(state, typed, choices, *chosen, inside, frame);
         }
     }
