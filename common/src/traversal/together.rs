@@ -192,3 +192,6 @@ impl Together {
         self.sockets.iter().any(|socket| socket.local == local)
     }
 }
+
+#[cfg(test)]
+mod tests;
