@@ -63,7 +63,7 @@ pub enum StoreError {
     #[error("{0} is not a member of the conversation")]
     NotMember(PeerId),
     /// The room does not allow this to this user.
-    #[error("the room does not allow this: {0}")]
+    #[error("{}", not_allowed(.0))]
     NotAllowed(Invalid),
     /// The message is on its way already, or others build on it.
     #[error("the message cannot be cancelled any more; delete it instead")]
@@ -113,6 +113,17 @@ impl From<&rusqlite::Error> for StoreError {
             ) => Self::Io(error.to_string()),
             _ => Self::Sqlite(error.to_string()),
         }
+    }
+}
+
+/// Why a room does not take what this user writes, as this user is to hear it.
+fn not_allowed(invalid: &Invalid) -> String {
+    match invalid {
+        Invalid::AuthorNotMember => "you are not in this room any more".to_owned(),
+        Invalid::NotAllowed => {
+            "you may not do this in the room: you have not joined it yet, or its owners alone may".to_owned()
+        }
+        other => format!("the room does not allow this: {other}"),
     }
 }
 

@@ -25,10 +25,12 @@ const MAX_QUEUED: usize = 1024;
 const MAX_BATCH: usize = 512;
 /// So many requests ahead are no longer what somebody types: they are indexed in their own commit.
 const MIN_GROUP: usize = 16;
-/// Messages from peers that one transaction takes if nobody comes who waits.
-const MAX_BEHIND: usize = 64;
-/// Messages that are indexed together: each time costs a piece of index that has to be merged with others later.
-const INDEXED_TOGETHER: usize = 128;
+/// Messages from peers that one transaction takes if nobody comes who waits: while somebody is at work here, and otherwise.
+const MAX_BEHIND: (usize, usize) = (64, 128);
+/// Messages that are indexed together, likewise: each time costs a piece of index that has to be merged with others later.
+const INDEXED_TOGETHER: (usize, usize) = (128, 256);
+/// After so many things that were done for nobody who waited nobody is at work here.
+const ATTENDED: usize = 64;
 /// Messages that wait for their indexing at most, however much is typed.
 const MAX_UNINDEXED: usize = 1024;
 /// Messages after which the write-ahead log is folded into the file (see `fold.rs`), before `SQLite` does it by itself in
@@ -112,6 +114,7 @@ impl Writer {
             behind: pieces,
             next: VecDeque::new(),
             unindexed: 0,
+            unattended: ATTENDED,
             unfolded: 0,
             is_rest_due: false,
             faults,
@@ -181,6 +184,8 @@ struct Task {
     next: VecDeque<Piece>,
     /// Messages that search does not find yet, or more than there are.
     unindexed: usize,
+    /// Things done since somebody waited.
+    unattended: usize,
     /// Messages since folding the write-ahead log began, or more than there were.
     unfolded: usize,
     /// Most of the log is folded, and the rest is this writer's.
@@ -248,8 +253,9 @@ impl Task {
 
     /// Does one thing, so that who comes meanwhile waits for that alone.
     fn work(&mut self, jobs: Vec<Box<dyn Job>>) -> Result<(), Died> {
+        self.unattended = if jobs.is_empty() { self.unattended.saturating_add(1) } else { 0 };
         let has_pieces = !self.next.is_empty() || !self.behind.is_empty();
-        let is_due = self.unindexed >= INDEXED_TOGETHER || self.is_rest_due;
+        let is_due = self.unindexed >= self.at_once(INDEXED_TOGETHER) || self.is_rest_due;
         if !jobs.is_empty() || (has_pieces && !is_due) {
             return self.batch(jobs);
         }
@@ -261,9 +267,15 @@ impl Task {
         Ok(())
     }
 
+    /// How much is done at once of what nobody waits for.
+    const fn at_once(&self, (attended, unattended): (usize, usize)) -> usize {
+        if self.unattended < ATTENDED { attended } else { unattended }
+    }
+
     /// Runs `jobs`, and pieces behind them: as many as there are jobs, or until somebody waits, but one in any case.
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Died> {
-        let room = if jobs.is_empty() { MAX_BEHIND } else { jobs.len().min(MAX_BEHIND) };
+        let most = self.at_once(MAX_BEHIND);
+        let room = if jobs.is_empty() { most } else { jobs.len().min(most) };
         let is_group = jobs.len() >= MIN_GROUP;
         self.reach(Point::Begin)?;
         let mut outcome = execute(&self.conn, "BEGIN IMMEDIATE");
@@ -331,17 +343,18 @@ impl Task {
 
     /// Indexes some of what the last commits left. A power cut may undo that; opening the store does it again then.
     fn index(&mut self) {
+        let together = self.at_once(INDEXED_TOGETHER);
         let lazily = || {
             execute(&self.conn, "PRAGMA synchronous = NORMAL")?;
             let transaction = self.conn.unchecked_transaction()?;
-            let count = search::catch_up(&transaction, INDEXED_TOGETHER)?;
+            let count = search::catch_up(&transaction, together)?;
             transaction.commit()?;
             Ok(count)
         };
         let done: Result<usize, StoreError> = lazily();
         let restored = execute(&self.conn, "PRAGMA synchronous = FULL");
         self.unindexed = match restored.and(done) {
-            Ok(INDEXED_TOGETHER) => self.unindexed.saturating_sub(INDEXED_TOGETHER).max(1),
+            Ok(count) if count == together => self.unindexed.saturating_sub(together).max(1),
             Ok(_) => 0,
             Err(error) => {
                 tracing::warn!(%error, "new messages are not indexed yet");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::identity::PeerId;
 
 use super::names::{ME, NameError, Names};
+use super::plain::Place;
 use super::rooms;
 use crate::engine::query::{Query, QueryError};
 use crate::log::ConversationId;
@@ -83,8 +84,10 @@ pub(super) async fn understand(
         Err(_) => names.find(name),
     };
     let with = |name: &String| {
-        let room = rooms::find(name, &conversations, names.me());
-        room.or_else(|_| find(name).map(|peer| ConversationId::direct(me, peer)))
+        Ok::<_, NameError>(match rooms::find_place(name, &conversations, names)? {
+            Place::Room(room) => room,
+            Place::Person(peer) => ConversationId::direct(me, peer),
+        })
     };
     Ok(Search {
         terms: query.terms,

@@ -148,7 +148,8 @@ impl App {
             Some(current) if current.is_chosen || self.connected.contains(&current.peer) => {}
             before => {
                 self.turn(Some(Current { peer, is_chosen: false })).await?;
-                if before.is_some() {
+                // A prompt that stands there already does not say so.
+                if before.is_some() || self.prompt.is_some() {
                     let message = format!("what you type goes to {} now", self.names.shown(peer));
                     self.say(News::Info(message)).await?;
                 }

@@ -7,6 +7,7 @@ use crate::engine::{ConversationInfo, Draft, EngineError, Kind};
 use crate::log::ConversationId;
 use crate::reading::short;
 use crate::ui::line::Act;
+use crate::ui::names::NameError;
 use crate::ui::rooms::find_named;
 use crate::ui::talking::{self, Outcome, Wish};
 
@@ -50,6 +51,9 @@ impl App {
                 Some(info) if info.is_invitation() => {
                     let name = self.names.room(room);
                     Err(said(format!("you are invited into {name}: /join it first, or leave it be")))
+                }
+                Some(info) if matches!(info.kind, Kind::Room { standing: None, .. }) => {
+                    Err(said(format!("you are not in {} any more", self.names.room(room))))
                 }
                 Some(info) => self.join(&info.id.to_string()).await,
                 None => Err(said("that room is not known here")),
@@ -156,7 +160,15 @@ impl App {
         let rooms = self.rooms().await?;
         let belong = |info: &&ConversationInfo| matches!(info.kind, Kind::Room { standing: Some(_), .. });
         let named = rooms.iter().filter(belong).map(|info| (info.id, info.title.clone()));
-        let wanted = find_named(typed, named).map_err(|error| said(error.to_string()))?;
+        let wanted = find_named(typed, named).map_err(|error| {
+            let left = rooms.iter().map(|info| (info.id, info.title.clone()));
+            match (&error, find_named(typed, left)) {
+                (NameError::NoRoom(_), Ok(room)) => {
+                    said(format!("you are not in {} any more", self.names.room(room)))
+                }
+                _ => said(error.to_string()),
+            }
+        })?;
         let info =
             rooms.iter().find(|info| info.id == wanted).ok_or_else(|| said("that room is not known here"))?;
         if info.is_invitation() {
