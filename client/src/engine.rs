@@ -208,7 +208,7 @@ impl Engine {
     pub async fn start(config: Config) -> Result<(Self, mpsc::Receiver<Event>), EngineError> {
         let me = config.identity.peer_id();
         let store = Store::open_with(&config.database, me, config.store.clone()).await?;
-        invites::start(&store, config.join.as_ref(), (config.wall_clock)()).await?;
+        invites::follow_if_any(&store, config.join.as_ref(), (config.wall_clock)()).await?;
         let server = known_server(&store, config.server).await?;
         let network = config.surroundings.network;
         let learned = Learned::of(&store).await?;

@@ -171,7 +171,11 @@ pub(super) async fn check_link(store: &Store, link: &Link, now_ms: u64) -> Resul
 ///
 /// # Errors
 /// Like [`check_link`].
-pub(super) async fn start(store: &Store, link: Option<&Link>, now_ms: u64) -> Result<(), EngineError> {
+pub(super) async fn follow_if_any(
+    store: &Store,
+    link: Option<&Link>,
+    now_ms: u64,
+) -> Result<(), EngineError> {
     let Some(link) = link else { return Ok(()) };
     check_link(store, link, now_ms).await?;
     follow(store, link).await

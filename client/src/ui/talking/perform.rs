@@ -29,20 +29,19 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, 
     match wish {
         Wish::Create { name } => create(worker, name).await,
         Wish::Accept { room } => {
-            let title = accept(worker, &room).await?;
+            let title = accept(worker, &find_own_room(store, &room).await?).await?;
             done(format!("the invitation to {title} is taken"))
         }
         Wish::Leave { room } => {
-            find_own_room(store, &room).await?;
-            let title = act(worker, &room, Act::Leave).await?;
+            let title = act(worker, &find_own_room(store, &room).await?, Act::Leave).await?;
             done(format!("you have left {title}"))
         }
         Wish::Invite { room, peer } => {
             let (peer, name) = find_person(worker, &peer).await?;
-            let there = find_own_room(store, &room).await?;
-            match standing(&there, peer) {
+            let room = find_own_room(store, &room).await?;
+            match standing(&room, peer) {
                 Some(Standing::Invited) => return Err(Fatal::failed(format!("{name} is already invited"))),
-                Some(_) => return Err(Fatal::failed(format!("{name} is already in {}", title(&there)))),
+                Some(_) => return Err(Fatal::failed(format!("{name} is already in {}", title(&room)))),
                 None => {}
             }
             let title = act(worker, &room, Act::Add(peer)).await?;
@@ -50,20 +49,20 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, 
         }
         Wish::Remove { room, peer } => {
             let (peer, name) = find_person(worker, &peer).await?;
-            let there = find_own_room(store, &room).await?;
-            if standing(&there, peer).is_none() {
-                return Err(Fatal::failed(format!("{name} is not in {}", title(&there))));
+            let room = find_own_room(store, &room).await?;
+            if standing(&room, peer).is_none() {
+                return Err(Fatal::failed(format!("{name} is not in {}", title(&room))));
             }
             let title = act(worker, &room, Act::Remove(peer)).await?;
             done(format!("{name} is put out of {title}"))
         }
         Wish::Topic { room, topic: None } => {
-            let room = find_room(store, &room).await?;
+            let room = find_own_room(store, &room).await?;
             let topic = room.room.map_or_else(String::new, |names| names.topic);
             Ok(News::Talking(Outcome::Topic { room: room.id, topic }))
         }
         Wish::Topic { room, topic: Some(topic) } => {
-            let title = act(worker, &room, Act::Topic(topic)).await?;
+            let title = act(worker, &find_own_room(store, &room).await?, Act::Topic(topic)).await?;
             done(format!("the topic of {title} is set"))
         }
         Wish::Members { room } => members(worker, &room).await,
@@ -75,7 +74,7 @@ pub(in crate::ui) async fn perform(worker: &Worker, wish: Wish) -> Result<News, 
         Wish::Reply { whom, which, text } => {
             check_text(&text).map_err(Fatal::failed)?;
             let target = find_message(store, &whom, &which).await?;
-            let mentions = vec![target.author].into_iter().filter(|author| *author != store.me()).collect();
+            let mentions = if target.own { Vec::new() } else { vec![target.author] };
             let text = Text { text, reply_to: Some(target.id()), mentions };
             let row = write(worker, target.conversation, Content::Text(text)).await?;
             Ok(News::Message { message: Box::new(row), is_typed: true })
@@ -159,11 +158,10 @@ async fn cancel(worker: &Worker, typed: &str) -> Result<News, Fatal> {
     Err(last)
 }
 
-async fn accept(worker: &Worker, room: &str) -> Result<String, Fatal> {
-    let there = find_own_room(worker.store(), room).await?;
-    match standing(&there, worker.store().me()) {
+async fn accept(worker: &Worker, room: &Conversation) -> Result<String, Fatal> {
+    match standing(room, worker.store().me()) {
         Some(Standing::Invited) => act(worker, room, Act::Accept).await,
-        _ => Err(Fatal::failed(format!("you are in {} already", title(&there)))),
+        _ => Err(Fatal::failed(format!("you are in {} already", title(room)))),
     }
 }
 
@@ -179,15 +177,14 @@ async fn react(worker: &Worker, whom: &str, which: &str, sign: String) -> Result
 }
 
 /// Writes something into a room, and tells what that is called.
-async fn act(worker: &Worker, room: &str, act: Act) -> Result<String, Fatal> {
-    let room = find_own_room(worker.store(), room).await?;
-    if standing(&room, worker.store().me()) == Some(Standing::Invited)
+async fn act(worker: &Worker, room: &Conversation, act: Act) -> Result<String, Fatal> {
+    if standing(room, worker.store().me()) == Some(Standing::Invited)
         && !matches!(act, Act::Accept | Act::Leave)
     {
-        return Err(Fatal::failed(format!("you are invited into {}: join it first", title(&room))));
+        return Err(Fatal::failed(format!("you are invited into {}: join it first", title(room))));
     }
     write(worker, room.id, Content::Room(act)).await?;
-    Ok(title(&room))
+    Ok(title(room))
 }
 
 async fn write(worker: &Worker, conversation: ConversationId, content: Content) -> Result<MessageRow, Fatal> {
@@ -202,15 +199,12 @@ async fn change(worker: &Worker, target: &MessageRow, content: Content) -> Resul
     Ok(News::Changed(Box::new(row)))
 }
 
-async fn find_room(store: &Store, typed: &str) -> Result<Conversation, Fatal> {
+/// A room that this user is in or is invited into.
+async fn find_own_room(store: &Store, typed: &str) -> Result<Conversation, Fatal> {
     let all = store.conversations().await.map_err(Fatal::failed)?;
     let id = rooms::find(typed, &all, store.me()).map_err(unclear)?;
-    all.into_iter().find(|it| it.id == id).ok_or_else(|| unclear("that room is not known here"))
-}
-
-/// The same, if this user is in it or is invited.
-async fn find_own_room(store: &Store, typed: &str) -> Result<Conversation, Fatal> {
-    let room = find_room(store, typed).await?;
+    let found = all.into_iter().find(|it| it.id == id);
+    let room = found.ok_or_else(|| unclear("that room is not known here"))?;
     match standing(&room, store.me()) {
         Some(_) => Ok(room),
         None => Err(Fatal::failed(format!("you are not in {} any more", title(&room)))),
